@@ -1,0 +1,44 @@
+/* A monitor: where lines come from.
+ *
+ * Made from options (describes only), opened with a feed, then told when there is room. It may read ahead as far as the
+ * feed gives it batches. Discovery never pauses, whatever the room.
+ *
+ * Thread: the loop thread. */
+#ifndef LOGCAP_MONITOR_H
+#define LOGCAP_MONITOR_H
+
+#include "logcap/resource.h"
+#include "logcap/runtime.h"
+#include "logcap/source.h"
+
+typedef struct lc_monitor lc_monitor;
+
+typedef struct lc_monitor_ops {
+  /* Prepares: opens what may fail. Nothing is read yet. */
+  int (*open)(lc_monitor *monitor, lc_runtime *runtime, lc_feed *feed, lc_error *error);
+  /* Starts to discover and read. */
+  void (*start)(lc_monitor *monitor);
+  /* There is room in the pool again. Level-triggered: may come when nobody waits. */
+  void (*room)(lc_monitor *monitor);
+  /* All of `source` is acked and committed, to its final end. */
+  void (*settled)(lc_monitor *monitor, lc_source *source);
+  /* Stops reading. Ends, now or later, when no job is under way, with lc_monitor_stopped(). */
+  void (*stop)(lc_monitor *monitor);
+  /* Optional: a cursor committed, all of `source` up to `position`. */
+  void (*committed)(lc_monitor *monitor, lc_source *source, uint64_t position);
+} lc_monitor_ops;
+
+struct lc_monitor {
+  lc_resource resource; /* first: a monitor is a resource */
+  const lc_monitor_ops *ops;
+  lc_labels labels; /* owned */
+  lc_feed *feed;    /* borrowed from its pipeline; NULL until opened */
+};
+
+/* Upcalls into the pipeline. */
+void lc_monitor_stopped(lc_monitor *monitor);
+/* With runtime->once: everything that was there at the start has been read and delivered. `unread` > 0: so many sources
+ * could not be read to their end; each was logged by name. */
+void lc_monitor_finished(lc_monitor *monitor, uint32_t unread);
+
+#endif

@@ -1,0 +1,20 @@
+/* What every monitor and sink may use. One per process, owned by the application. */
+#ifndef LOGCAP_RUNTIME_H
+#define LOGCAP_RUNTIME_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "logcap/error.h"
+#include "logcap/resource.h"
+
+typedef struct lc_runtime {
+  uv_loop_t *loop;
+  lc_registry *registry;
+  struct lc_store *store;   /* the cursor store: thread-safe */
+  struct lc_inodes *own;    /* files that logcap itself writes: thread-safe; monitors leave them alone */
+  const char *state_dir;
+  bool once; /* read what is there, then stop */
+} lc_runtime;
+
+#endif
