@@ -124,6 +124,12 @@ typedef struct lc_dead {
   const char *stage; /* borrowed from the stage, which outlives the batch */
 } lc_dead;
 
+/* Bounds of one batch, whatever its lines look like. */
+#define LC_BATCH_RECORDS_MAX 16384u       /* records */
+#define LC_BATCH_RANGES_MAX 65535u        /* ranges */
+#define LC_BATCH_EXTRA_MAX (16u << 20)    /* bytes that stages may add */
+#define LC_BATCH_PADDING 64u              /* bytes behind the data block that may be read, never meant */
+
 typedef struct lc_batch_pool lc_batch_pool;
 
 typedef struct lc_batch {
@@ -151,8 +157,14 @@ static inline char *lc_batch_at(const lc_batch *batch, lc_ref ref) {
   return batch->base[ref >> 31] + (ref & ~LC_REF_EXTRA);
 }
 
-/* Appends a record with an empty field table. Returns NULL when out of memory. The pointer holds until the next call. */
+/* Appends a record with an empty field table to the last range (or to none). Returns NULL when out of memory or at
+ * LC_BATCH_RECORDS_MAX. The pointer holds until the next call. */
 lc_record *lc_batch_add_record(lc_batch *batch) LC_CHECK;
+
+/* Makes room for `n` more records, so that a framer may fill batch->records[n_records..] itself and then raise n_records
+ * and the last range's count. Returns how many may be added, at most `n`: less at LC_BATCH_RECORDS_MAX, 0 also when out
+ * of memory. */
+uint32_t lc_batch_reserve_records(lc_batch *batch, uint32_t n);
 
 /* Opens a range for `source` (takes a reference) that begins at `begin`. Records added from now on belong to it.
  * Returns NULL when out of memory or when the batch already has 65,535 ranges. */

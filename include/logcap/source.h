@@ -25,9 +25,11 @@ struct lc_cursor;
 
 struct lc_source {
   char *key;  /* owned; unique and stable within its monitor, over renames and restarts */
-  char *name; /* owned; for people and records: the path now; changed only by lc_source_rename */
+  _Atomic(char *) name; /* owned; for people and records: the path now; any thread reads it; changed only by
+                           lc_source_rename, which keeps the earlier ones valid */
+  struct lc_old_name *old_names; /* owned */
   const struct lc_labels *labels; /* borrowed from the monitor; may be NULL */
-  void (*destroy)(lc_source *source); /* frees it; any thread */
+  void (*destroy)(lc_source *source); /* calls lc_source_deinit and frees it; any thread */
   _Atomic uint32_t refs;
   lc_feed *feed; /* borrowed; set by lc_feed_attach */
 
@@ -52,6 +54,9 @@ typedef struct lc_labels {
 
 void lc_source_retain(lc_source *source);  /* any thread */
 void lc_source_release(lc_source *source); /* any thread; the last one calls source->destroy; NULL is allowed */
+/* Zeroes nothing, sets one reference. Copies the strings. */
+int lc_source_init(lc_source *source, const char *key, const char *name, void (*destroy)(lc_source *source)) LC_CHECK;
+void lc_source_deinit(lc_source *source);
 int lc_source_rename(lc_source *source, const char *name) LC_CHECK;
 
 /* A cursor as it is stored, of a source that this monitor once had. */
