@@ -24,14 +24,15 @@ typedef struct lc_monitor_ops {
   void (*settled)(lc_monitor *monitor, lc_source *source);
   /* Stops reading. Ends, now or later, when no job is under way, with lc_monitor_stopped(). */
   void (*stop)(lc_monitor *monitor);
-  /* Optional: a cursor committed, all of `source` up to `position`. */
-  void (*committed)(lc_monitor *monitor, lc_source *source, uint64_t position);
+  /* Optional, before start, may block: whether a stored source can be read again from its cursor. Without it: no. */
+  bool (*replayable)(lc_monitor *monitor, const lc_stored_source *stored);
 } lc_monitor_ops;
 
 struct lc_monitor {
   lc_resource resource; /* first: a monitor is a resource */
   const lc_monitor_ops *ops;
   lc_labels labels; /* owned */
+  uint32_t line_max; /* the longest line it delivers, bytes; 0: no wish. Set by create: batches are at least so large */
   lc_feed *feed;    /* borrowed from its pipeline; NULL until opened */
 };
 

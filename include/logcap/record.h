@@ -60,6 +60,7 @@ typedef struct lc_field {
 #define LC_REC_UNPARSED 0x0040u  /* a parser could not read it and passed it on */
 #define LC_REC_CREATED 0x0080u   /* made by a stage, not read from a source */
 #define LC_REC_STDERR 0x0100u    /* came from the error stream of its source */
+#define LC_REC_REASON_SHIFT 12u  /* the upper bits of a dropped record: its lc_drop */
 
 typedef struct lc_record {
   lc_ref body; /* the message; for LC_REC_OBJECT the object's text */

@@ -53,6 +53,9 @@ typedef struct lc_sink_ops {
   void (*unlend)(lc_sink *sink, lc_delivery *stuck);
   /* Optional. Adds to a commit what must be saved together with the cursors as they are now. */
   int (*snapshot)(lc_sink *sink, struct lc_changes *changes, lc_error *error);
+  /* Optional. Pool thread, between snapshot and the commit: makes what was in the snapshot as durable as the sink's options
+   * ask. A failure fails the commit, which is tried again. */
+  int (*sync)(lc_sink *sink, lc_error *error);
   /* Optional. The commit that the last snapshot went into is done (ok) or failed. */
   void (*committed)(lc_sink *sink, bool ok);
 } lc_sink_ops;
@@ -61,6 +64,8 @@ struct lc_sink {
   lc_resource resource; /* first: a sink is a resource */
   const lc_sink_ops *ops;
   uint32_t store_id; /* of its identity in the cursor store; set before open */
+  bool replayable;   /* set before open: all that this sink may have had beyond its cursors can be read again */
+  bool durable;      /* set by the sink: commits must survive power loss */
 };
 
 typedef enum lc_outcome {
@@ -74,5 +79,7 @@ typedef enum lc_outcome {
  * released, when its last record settles: do not touch it afterwards. */
 void lc_delivery_settle(lc_delivery *delivery, uint32_t first, uint32_t count, lc_outcome outcome, const char *reason);
 void lc_delivery_settle_all(lc_delivery *delivery, lc_outcome outcome, const char *reason);
+/* Lets a delivery go unsettled, when a sink closes before it could send: its records will be read again. */
+void lc_delivery_discard(lc_delivery *delivery);
 
 #endif

@@ -38,9 +38,7 @@ struct lc_source {
   uint64_t resume_at;   /* the lowest position that some sink still wants */
   lc_mark resume;       /* what the monitor once wrote there; zeroes when unknown */
 
-  struct lc_cursor *cursors; /* one per sink; the pipeline's */
-  uint64_t delivered_to;     /* position up to which ranges were delivered to the feed */
-  lc_source *prev, *next;    /* the feed's list */
+  struct lc_stream *stream; /* the pipeline's own side of it */
 };
 
 /* Fixed labels of a monitor, in order. */
@@ -65,6 +63,7 @@ typedef struct lc_stored_source {
   uint64_t lowest;  /* the lowest position over the sinks */
   lc_mark mark;     /* of the lowest */
   bool drained;     /* every sink has all of it, and its end was final */
+  bool idle;        /* nothing of it beyond `lowest` was ever given to a sink */
   int64_t seen_ns;  /* wall clock of the last save */
 } lc_stored_source;
 /* Calls `each` for every stored source of the feed's monitor; a non-zero return stops and is returned. */

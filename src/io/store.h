@@ -34,10 +34,16 @@ int lc_store_resource_id(lc_store *store, const char *identity, uint32_t *ret_id
 uint64_t lc_store_new_source_id(lc_store *store);
 uint64_t lc_store_new_output_id(lc_store *store);
 
+typedef enum lc_cursor_state {
+  LC_CURSOR_ACTIVE, /* what lies behind the position may have been read and written already */
+  LC_CURSOR_IDLE,   /* nothing behind the position was ever given to the sink */
+  LC_CURSOR_DRAINED /* acked to the source's final end */
+} lc_cursor_state;
+
 typedef struct lc_stored_cursor {
   uint64_t position;
   lc_mark mark;
-  bool drained; /* the source is acked to its final end */
+  lc_cursor_state state;
 } lc_stored_cursor;
 
 typedef struct lc_stored_output {

@@ -172,7 +172,7 @@ char *lc_batch_extra(lc_batch *batch, uint32_t len, lc_ref *ret_ref) {
 void lc_batch_drop(lc_batch *batch, lc_record *rec, lc_drop reason) {
   lc_require((unsigned)reason < LC_DROP_REASONS);
   if (lc_fails_assert(lc_record_live(rec))) return;
-  rec->flags |= LC_REC_DROPPED;
+  rec->flags = (uint16_t)(rec->flags | LC_REC_DROPPED | (unsigned)reason << LC_REC_REASON_SHIFT);
   batch->tally.dropped[reason]++;
 }
 
