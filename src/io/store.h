@@ -26,6 +26,8 @@ typedef struct lc_store lc_store;
  * newer than this program: the message says what to do. LC_EBUSY when another process has it. The caller holds the
  * state directory's lock. */
 int lc_store_open(const char *directory, lc_store **ret, lc_error *error) LC_CHECK;
+/* The same for one that must be there already: LC_ENOENT when it is not. For commands that only look. */
+int lc_store_open_existing(const char *directory, lc_store **ret, lc_error *error) LC_CHECK;
 void lc_store_close(lc_store *store); /* NULL is allowed */
 
 /* Ids are given by the store at once, without a disk access; the row is written with the next changes that carry it.
@@ -61,7 +63,7 @@ typedef struct lc_stored_output {
   bool closed;       /* rotated: never written again */
 } lc_stored_output;
 
-/* Reading back, at start. `each` returns non-zero to stop, which is returned. */
+/* Reading back, at start. `each` returns non-zero to stop, which is returned; it may read from the store, not apply. */
 int lc_store_each_source(lc_store *store, uint32_t monitor_id,
                          int (*each)(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns),
                          void *arg, lc_error *error) LC_CHECK;
@@ -85,6 +87,7 @@ typedef struct lc_changes {
   size_t text_len, text_cap;
 } lc_changes;
 
+/* A new source, or a new name of a known one. An older source with the same key gives way. */
 int lc_changes_source(lc_changes *changes, uint64_t id, uint32_t monitor_id, const char *key, const char *name,
                       int64_t seen_ns) LC_CHECK;
 int lc_changes_forget_source(lc_changes *changes, uint64_t id) LC_CHECK; /* with its cursors */
