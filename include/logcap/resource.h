@@ -10,7 +10,8 @@
  *     lc_resource_release(&sink->resource);  // the last one frees
  *
  * Threads: retain, release, close and the counters from any thread; the registry has a lock of its own. `ops->close`
- * and `ops->destroy` always run on the loop thread: a release from elsewhere is handed over. */
+ * and `ops->destroy` run on the loop thread, from lc_registry_run (src/base/registry.h) and never inside the call that
+ * asked for them. */
 #ifndef LOGCAP_RESOURCE_H
 #define LOGCAP_RESOURCE_H
 
@@ -31,7 +32,8 @@ typedef enum lc_resource_state {
 } lc_resource_state;
 
 typedef struct lc_resource_ops {
-  /* Starts to close. Ends, now or later, with lc_resource_closed(). Called once. */
+  /* Starts to close. Ends, now or later, with lc_resource_closed(). Called at most once, and only when the resource was
+   * open. NULL: there is nothing to wait for. */
   void (*close)(lc_resource *res);
   /* Frees the object. No reference and no pending work is left. */
   void (*destroy)(lc_resource *res);
@@ -55,6 +57,8 @@ struct lc_resource {
   _Atomic uint64_t records_in, records_out, errors;
   _Atomic bool close_asked, wants_destroy;
   lc_resource *prev, *next; /* registry's list, under its lock */
+  lc_resource *pending;     /* registry's queue of what has something to do, under its lock */
+  bool queued;              /* stands in that queue */
 };
 
 /* Enters `res` into the registry with one reference, state LC_RES_DESCRIBED. Copies the strings. `name` may be NULL:
@@ -66,7 +70,9 @@ void lc_resource_retain(lc_resource *res);
 void lc_resource_release(lc_resource *res);
 /* Asks for the close. Does nothing when it was asked before. */
 void lc_resource_close(lc_resource *res);
-/* The resource says that it holds nothing any more. Loop thread. */
+/* The resource says that it works now. LC_ECLOSED when a close was asked before. Loop thread. */
+int lc_resource_opened(lc_resource *res, lc_error *error) LC_CHECK;
+/* The resource says that it holds nothing any more. Loop thread. Nothing may touch it afterwards without a reference. */
 void lc_resource_closed(lc_resource *res);
 
 static inline lc_resource_state lc_resource_state_of(const lc_resource *res) {
