@@ -26,9 +26,8 @@ void lc_log_setup(int fd, lc_log_level least, lc_log_format format);
 bool lc_log_enabled(lc_log_level level);
 
 void lc_log_write(lc_log_level level, const char *component, const char *message, const lc_log_field *fields, size_t n);
-#define lc_log(level, component, ...) \
-  LC_LOG_(level, component, __VA_ARGS__, (lc_log_field){NULL, NULL, 0})
-#define LC_LOG_(level, component, message, ...) \
+#define lc_log(level, component, ...) LC_LOG_(level, component, __VA_ARGS__, (lc_log_field){NULL, NULL, 0})
+#define LC_LOG_(level, component, message, ...)                                      \
   lc_log_write((level), (component), (message), (const lc_log_field[]){__VA_ARGS__}, \
                sizeof((const lc_log_field[]){__VA_ARGS__}) / sizeof(lc_log_field) - 1)
 

@@ -10,7 +10,7 @@
 struct lc_registry {
   pthread_mutex_t lock;
   /* Under the lock: */
-  lc_resource *first, *last;       /* all, oldest first */
+  lc_resource *first, *last;           /* all, oldest first */
   lc_resource *pending, **pending_end; /* those with something to do, first come first served */
   uint32_t count;
   uint64_t next_id;

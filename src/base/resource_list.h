@@ -9,8 +9,8 @@
 void lc_registry_add(lc_registry *registry, lc_resource *res);
 void lc_registry_remove(lc_registry *registry, lc_resource *res);
 
-/* Puts `res` up for lc_registry_run and wakes the loop; `orphaned` says that the last reference is gone, after which the
- * caller must not touch it again. */
+/* Puts `res` up for lc_registry_run and wakes the loop; `orphaned` says that the last reference is gone, after which
+ * the caller must not touch it again. */
 void lc_registry_enqueue(lc_registry *registry, lc_resource *res, bool orphaned);
 
 /* One step towards what was asked of `res`: begins its close, or destroys it, or nothing when it has to wait. */

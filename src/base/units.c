@@ -10,9 +10,7 @@ typedef struct unit {
 
 /* The first row is the unit of a plain number. */
 static const unit durations[] = {
-    {"s", 1000000000},     {"ns", 1},
-    {"us", 1000},          {"ms", 1000000},
-    {"m", 60000000000},    {"h", 3600000000000},
+    {"s", 1000000000},     {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"m", 60000000000}, {"h", 3600000000000},
     {"d", 86400000000000}, {NULL, 0},
 };
 static const unit sizes[] = {

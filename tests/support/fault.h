@@ -1,6 +1,6 @@
 /* Makes the nth allocation of this thread fail, so that failure paths are tested too. Works on what the program and the
- * tests allocate themselves (malloc, calloc, realloc, strdup, strndup, posix_memalign, aligned_alloc), not inside shared
- * libraries.
+ * tests allocate themselves (malloc, calloc, realloc, strdup, strndup, posix_memalign, aligned_alloc), not inside
+ * shared libraries.
  *
  *     for (unsigned n = 1;; n++) {
  *       lc_fault_after(n);

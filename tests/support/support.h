@@ -27,11 +27,11 @@
 #include "support/fault.h"
 
 typedef struct lc_test {
-  char dir[64];           /* a new, empty folder; removed afterwards */
+  char dir[64]; /* a new, empty folder; removed afterwards */
   lc_registry *registry;
   uv_loop_t loop;
-  int descriptors;        /* open when the test began */
-  char paths[4][4096];    /* lc_test_path's answers, in turn */
+  int descriptors;     /* open when the test began */
+  char paths[4][4096]; /* lc_test_path's answers, in turn */
   unsigned next_path;
 } lc_test;
 

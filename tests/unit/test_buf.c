@@ -54,12 +54,12 @@ static void test_json_string(void **state) {
   expect_json("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
 #define BAD "\xef\xbf\xbd"
   expect_json("\xff", 1, "\"" BAD "\"");
-  expect_json("\xc0\xaf", 2, "\"" BAD BAD "\"");             /* overlong */
-  expect_json("\xe0\x80\xaf", 3, "\"" BAD BAD BAD "\"");     /* overlong */
-  expect_json("\xed\xa0\x80", 3, "\"" BAD BAD BAD "\"");     /* surrogate */
+  expect_json("\xc0\xaf", 2, "\"" BAD BAD "\"");         /* overlong */
+  expect_json("\xe0\x80\xaf", 3, "\"" BAD BAD BAD "\""); /* overlong */
+  expect_json("\xed\xa0\x80", 3, "\"" BAD BAD BAD "\""); /* surrogate */
   expect_json("\xf0\x80\x80\x80", 4, "\"" BAD BAD BAD BAD "\"");
   expect_json("\xf4\x90\x80\x80", 4, "\"" BAD BAD BAD BAD "\""); /* above U+10FFFF */
-  expect_json("\xe2\x82", 2, "\"" BAD BAD "\"");             /* cut */
+  expect_json("\xe2\x82", 2, "\"" BAD BAD "\"");                 /* cut */
 }
 
 /* Whatever the bytes, jansson reads the string back; what was valid comes back unchanged. */

@@ -37,8 +37,8 @@ static int closes, destroys;
 static thing *make(lc_registry *registry, const char *identity) {
   thing *self = calloc(1, sizeof *self);
   assert_non_null(self);
-  assert_int_equal(
-      lc_resource_init(&self->resource, registry, &thing_ops, "thing", NULL, identity, "a.lua:3", NULL), 0);
+  assert_int_equal(lc_resource_init(&self->resource, registry, &thing_ops, "thing", NULL, identity, "a.lua:3", NULL),
+                   0);
   self->closes = &closes;
   self->destroys = &destroys;
   return self;
@@ -127,7 +127,6 @@ static void test_close_all(void **state) {
   lc_resource_release(&a->resource);
   lc_resource_release(&b->resource);
 }
-
 
 static void wake(void *arg) {
   ++*(int *)arg;

@@ -48,9 +48,27 @@ static void test_sizes(void **state) {
 
 static void test_nonsense_is_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"",     " ",    "s",     "-1",    "+1",    "1 s", " 1",  "1s ",
-                                    "1.s",  ".5",   "1..5",  "1.2.3", "1e3",   "inf", "0x1", "10min",
-                                    "10S",  "1h30m", "106752d", "99999999999999999999", "1.1234567890123456789s"};
+  static const char *const bad[] = {"",
+                                    " ",
+                                    "s",
+                                    "-1",
+                                    "+1",
+                                    "1 s",
+                                    " 1",
+                                    "1s ",
+                                    "1.s",
+                                    ".5",
+                                    "1..5",
+                                    "1.2.3",
+                                    "1e3",
+                                    "inf",
+                                    "0x1",
+                                    "10min",
+                                    "10S",
+                                    "1h30m",
+                                    "106752d",
+                                    "99999999999999999999",
+                                    "1.1234567890123456789s"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     int64_t ns = 42;
     lc_error error;
@@ -58,7 +76,8 @@ static void test_nonsense_is_refused(void **state) {
     assert_true(ns == 42);
     assert_non_null(strstr(error.message, "is not a duration"));
   }
-  static const char *const bad_sizes[] = {"", "1KB", "1kib", "1 MiB", "1m", "16777216TiB", "18446744073709551616", "-1"};
+  static const char *const bad_sizes[] = {"",  "1KB", "1kib", "1 MiB", "1m", "16777216TiB", "18446744073709551616",
+                                          "-1"};
   for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
     uint64_t bytes = 42;
     lc_error error;

@@ -1,0 +1,4 @@
+std = "luajit"
+max_line_length = 120
+include_files = { "lua/**/*.lua", "pipelines/**/*.lua", "spec/**/*.lua", "tests/**/*.lua" }
+files["spec"] = { std = "+busted" }

@@ -1,0 +1,140 @@
+"""What the end-to-end tests share: the program, a folder each, and runs that never outlive their test.
+
+    def test_copies(lc):
+        lc.write("in.log", "a\\nb\\n")
+        lc.pipeline('''
+          logcap.pipeline { name = "t", from = logcap.file_monitor { paths = { "in.log" }, start = "beginning" },
+            to = logcap.file_sink { path = "out.log", format = "raw" } }
+        ''')
+        lc.once()
+        assert lc.read("out.log") == b"a\\nb\\n"
+
+The program is $LOGCAP, or build/logcap.
+"""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("LOGCAP", str(TOP / "build" / "logcap"))
+
+
+def wait_until(condition, seconds=10.0, what="the condition"):
+    """Polls until condition() is true and returns its value; fails the test after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come true within {seconds} s")
+        time.sleep(0.01)
+
+
+class Daemon:
+    """A running `logcap run`; its standard error is kept in a file."""
+
+    def __init__(self, process, log_path):
+        self.process, self.log_path = process, log_path
+
+    def log(self):
+        """logcap's own log lines, parsed."""
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def kill(self):
+        self.process.kill()
+        return self.process.wait()
+
+    def stop(self, seconds=30.0):
+        """A clean stop; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            pytest.fail(f"logcap did not stop within {seconds} s:\n{self.log_path.read_text(errors='replace')[-4000:]}")
+
+    def descriptors(self):
+        return os.listdir(f"/proc/{self.process.pid}/fd")
+
+
+class Logcap:
+    """A folder with a pipeline file, a state directory, and the program."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.state = folder / "state"
+        self.file = folder / "pipeline.lua"
+        self.program = PROGRAM
+        self.running = []
+
+    def path(self, name):
+        return self.folder / name
+
+    def write(self, name, content, mode="w"):
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = content.encode() if isinstance(content, str) else content
+        with open(path, mode + "b") as file:
+            file.write(data)
+        return path
+
+    def append(self, name, content):
+        return self.write(name, content, "a")
+
+    def read(self, name):
+        return self.path(name).read_bytes()
+
+    def pipeline(self, lua):
+        """Writes the pipeline file; `logcap` is there without a require."""
+        return self.write("pipeline.lua", 'local logcap = require "logcap"\n' + lua)
+
+    def command(self, verb, *arguments, state=True):
+        options = ["--state-dir", str(self.state)] if state else []
+        return [self.program, verb, *options, *map(str, arguments)]
+
+    def call(self, verb, *arguments, state=True, timeout=60, **options):
+        """Runs a command to its end; returns the CompletedProcess with text output."""
+        return subprocess.run(self.command(verb, *arguments, state=state), cwd=self.folder, timeout=timeout, text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, check=False, **options)
+
+    def once(self, *, code=0, timeout=60, **options):
+        """`logcap run --once` over the pipeline file; checks the exit code."""
+        done = self.call("run", "--once", self.file, timeout=timeout, **options)
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stderr[-6000:]}"
+        return done
+
+    def start(self, *arguments, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options):
+        """Starts `logcap run`; it is killed at the end of the test at the latest."""
+        log_path = self.path(f"logcap-{len(self.running)}.err")
+        with open(log_path, "wb") as log:
+            process = subprocess.Popen(self.command("run", *arguments, self.file), cwd=self.folder, stdin=stdin,
+                                       stdout=stdout, stderr=log, **options)
+        daemon = Daemon(process, log_path)
+        self.running.append(daemon)
+        return daemon
+
+    def json(self, verb, *arguments):
+        """A command that prints JSON, parsed."""
+        done = self.call(verb, *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def cleanup(self):
+        for daemon in self.running:
+            if daemon.process.poll() is None:
+                daemon.kill()
+
+
+@pytest.fixture
+def lc(tmp_path):
+    instance = Logcap(tmp_path)
+    yield instance
+    instance.cleanup()
