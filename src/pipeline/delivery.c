@@ -172,7 +172,7 @@ void lc_delivery_start(lc_delivery *public) {
   sink->ops->submit(sink, public);
 }
 
-void lc_delivery_count(lc_delivery *public, uint64_t n, lc_outcome outcome) {
+static void count_outcome(lc_delivery *public, uint64_t n, lc_outcome outcome) {
   delivery *self = (delivery *)public;
   lc_edge *edge = public->edge;
   lc_ledger counts = {0};
@@ -199,7 +199,7 @@ void lc_delivery_settle_counted(lc_delivery *public, uint32_t first, uint32_t co
     self->pending--;
     if (--public->ranges[range].pending == 0) range_done(self, range); /* our own hold keeps us */
   }
-  lc_delivery_count(public, settled, outcome);
+  count_outcome(public, settled, outcome);
   if (self->pending == 0) complete(self);
 }
 
@@ -209,7 +209,7 @@ void lc_delivery_settle_all(lc_delivery *public, lc_outcome outcome, const char 
     lc_delivery_settle(public, 0, public->batch->n_records, outcome, reason);
     return;
   }
-  lc_delivery_count(public, self->pending, outcome);
+  count_outcome(public, self->pending, outcome);
   self->pending = 0;
   for (uint32_t i = 0; i < public->n_ranges; i++) {
     if (public->ranges[i].pending == 0) continue;
