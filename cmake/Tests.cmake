@@ -47,3 +47,12 @@ foreach(source ${UNIT_TESTS})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endforeach()
+
+# tests/bench/bench_*.c: programs that measure; built with the tests, run by scripts/bench.
+file(GLOB BENCHES CONFIGURE_DEPENDS tests/bench/bench_*.c)
+foreach(source ${BENCHES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE logcap_core)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
+endforeach()
