@@ -48,8 +48,8 @@ foreach(source ${UNIT_TESTS})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endforeach()
 
-# tests/bench/bench_*.c: programs that measure; built with the tests, run by scripts/bench.
-file(GLOB BENCHES CONFIGURE_DEPENDS tests/bench/bench_*.c)
+# tests/bench/*.c: what scripts/bench runs. Measured in release builds only, but compiled in all.
+file(GLOB BENCHES CONFIGURE_DEPENDS tests/bench/*.c)
 foreach(source ${BENCHES})
   get_filename_component(name ${source} NAME_WE)
   add_executable(${name} ${source})
