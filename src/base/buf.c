@@ -70,6 +70,16 @@ static size_t utf8_length(const unsigned char *s, size_t left) {
   return n;
 }
 
+bool lc_utf8_valid(const void *bytes, size_t len) {
+  const unsigned char *s = bytes, *end = s + len;
+  while (s < end) {
+    size_t n = *s < 0x80 ? 1 : utf8_length(s, (size_t)(end - s));
+    if (n == 0) return false;
+    s += n;
+  }
+  return true;
+}
+
 static bool json_plain(unsigned char c) {
   return c >= 0x20 && c != '"' && c != '\\' && c < 0x80;
 }

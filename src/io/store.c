@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +11,7 @@
 
 #include "base/buf.h"
 #include "io/durable.h"
+#include "io/inodes.h"
 #include "io/store_impl.h"
 
 #define BUSY_TIMEOUT_MS 2000
@@ -47,6 +50,23 @@ static int make_file(const char *path, bool create, lc_error *error) {
   }
   if (close(fd) != 0 && rc == 0) rc = lc_error_sys(error, errno, "cannot close %s", path);
   return rc;
+}
+
+int lc_store_register(lc_store *store, lc_inodes *own, lc_error *error) {
+  static const char *const suffixes[] = {"", "-wal"};
+  for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s%s", store->path, suffixes[i]);
+    if (n < 0 || (size_t)n >= sizeof path) return lc_error_sys(error, ENAMETOOLONG, "cannot use %.64s...", store->path);
+    /* Not opened: closing any descriptor of the database would drop SQLite's locks on it. */
+    struct stat st;
+    if (lstat(path, &st) != 0 && errno == ENOENT) continue;
+    if (lstat(path, &st) != 0) return lc_error_sys(error, errno, "cannot look at %s", path);
+    if (lc_inodes_add(own, st.st_dev, st.st_ino) != 0) {
+      return lc_error_set(error, LC_ENOMEM, "out of memory: cannot remember %s", path);
+    }
+  }
+  return 0;
 }
 
 static int add_resource(lc_store *store, uint32_t id, const char *identity, bool saved) {

@@ -21,6 +21,7 @@
 #include "logcap/record.h"
 
 typedef struct lc_store lc_store;
+struct lc_inodes;
 
 /* Opens or creates `directory`/positions.db (0600). LC_ECORRUPT when it fails its integrity check or its schema is
  * newer than this program: the message says what to do. LC_EBUSY when another process has it. The caller holds the
@@ -78,6 +79,9 @@ int lc_store_each_output(lc_store *store, uint32_t sink_id, int (*each)(void *ar
 /* The ledger: a value for a text key such as "shop/file_sink:out/read". */
 int lc_store_each_count(lc_store *store, const char *prefix, int (*each)(void *arg, const char *key, uint64_t value),
                         void *arg, lc_error *error) LC_CHECK;
+
+/* Enters the store's files among logcap's own. */
+int lc_store_register(lc_store *store, struct lc_inodes *own, lc_error *error) LC_CHECK;
 
 /* A set of changes. Zero it to start. Each call returns 0 or LC_ENOMEM and copies what it is given. */
 typedef struct lc_changes {
