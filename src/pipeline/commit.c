@@ -128,15 +128,9 @@ static int take_snapshot(commit_job *job) {
 
 /* The rows stand: remember them, and let those be told that wait for it. */
 static void stream_saved(lc_stream *stream) {
-  lc_known *known = stream->known;
-  lc_pipeline *pipeline = stream->feed->pipeline;
   bool drained = true;
-  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-    const lc_cursor *cursor = &stream->cursors[e];
-    lc_stored_cursor *row = lc_known_cursor_of(known, pipeline->edges[e].sink->store_id, true);
-    if (row != NULL) *row = (lc_stored_cursor){cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
-    drained = drained && cursor->drained;
-  }
+  for (uint32_t e = 0; e < stream->feed->pipeline->n_edges; e++) drained = drained && stream->cursors[e].drained;
+  lc_known_update(stream->known, stream);
   if (!stream->going_idle) {
     atomic_store_explicit(&stream->live, true, memory_order_release);
     stream->waits = false;

@@ -203,8 +203,25 @@ static int new_stream(lc_feed *feed, lc_source *source, lc_known *known, lc_erro
   return 0;
 }
 
+void lc_known_update(lc_known *known, const lc_stream *stream) {
+  const lc_pipeline *pipeline = stream->feed->pipeline;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    const lc_cursor *cursor = &stream->cursors[e];
+    lc_stored_cursor *row = lc_known_cursor_of(known, pipeline->edges[e].sink->store_id, true);
+    if (row != NULL) *row = (lc_stored_cursor){cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
+  }
+}
+
+/* A source that comes back while ranges of its former self are still settling resumes at what is acked by now. */
+static void update_from_former(const lc_feed *feed, lc_known *known) {
+  const lc_stream *stream = feed->streams;
+  while (stream != NULL && stream->known != known) stream = stream->next;
+  if (stream != NULL) lc_known_update(known, stream);
+}
+
 int lc_feed_attach(lc_feed *feed, lc_source *source, lc_error *error) {
   lc_known *known = lc_feed_known(feed, source->key);
+  if (known != NULL && known->uses > 0) update_from_former(feed, known);
   if (known == NULL) {
     uint64_t id = lc_store_new_source_id(feed->pipeline->engine->runtime->store);
     known = add_known(feed, id, source->key, source->name, 0);

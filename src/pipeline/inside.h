@@ -195,6 +195,7 @@ bool lc_engine_uncommitted(const lc_engine *engine);
 /* feed.c */
 lc_known *lc_feed_known(const lc_feed *feed, const char *key);
 lc_stored_cursor *lc_known_cursor_of(lc_known *known, uint32_t sink_id, bool create);
+void lc_known_update(lc_known *known, const lc_stream *stream); /* its cursors, as they are now */
 bool lc_known_lowest(const lc_feed *feed, const lc_known *known, lc_stored_source *ret);
 int lc_feed_load(lc_feed *feed, lc_store *store, lc_error *error);
 void lc_feed_unload(lc_feed *feed);
