@@ -60,6 +60,7 @@ typedef struct lc_field {
 #define LC_REC_UNPARSED 0x0040u  /* a parser could not read it and passed it on */
 #define LC_REC_CREATED 0x0080u   /* made by a stage, not read from a source */
 #define LC_REC_STDERR 0x0100u    /* came from the error stream of its source */
+#define LC_REC_TWICE 0x0200u     /* some key may stand more than once among the fields: the last one counts */
 #define LC_REC_REASON_SHIFT 12u  /* the upper bits of a dropped record: its lc_drop */
 
 typedef struct lc_record {
@@ -116,7 +117,6 @@ typedef struct lc_tally {
   uint64_t dropped[LC_DROP_REASONS];
   uint64_t dead; /* records for the dead-letter queue */
 } lc_tally;
-void lc_tally_add(lc_tally *tally, const lc_tally *more);
 
 /* A record that a stage refused. */
 typedef struct lc_dead {
@@ -130,7 +130,7 @@ typedef struct lc_dead {
 #define LC_BATCH_RECORDS_MAX 16384u       /* records */
 #define LC_BATCH_RANGES_MAX 65535u        /* ranges */
 #define LC_BATCH_EXTRA_MAX (16u << 20)    /* bytes that stages may add */
-#define LC_BATCH_PADDING 64u              /* bytes behind the data block that may be read, never meant */
+#define LC_BATCH_PADDING 64u              /* bytes behind the data block that may be read or scribbled on */
 
 typedef struct lc_batch_pool lc_batch_pool;
 
