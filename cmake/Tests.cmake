@@ -1,7 +1,21 @@
 # tests/unit/test_*.c: one cmocka executable each. tests/fuzz/fuzz_*.c: a libFuzzer target each with LC_FUZZ, else a
 # small program that replays the seed corpus.
 enable_testing()
-pkg_check_modules(TEST_LIBS REQUIRED IMPORTED_TARGET cmocka jansson)
+
+# tests/bench/*.c: what scripts/bench runs. Measured in release builds only, but compiled in all.
+file(GLOB BENCHES CONFIGURE_DEPENDS tests/bench/*.c)
+foreach(source ${BENCHES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE logcap_core)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
+endforeach()
+
+pkg_check_modules(TEST_LIBS IMPORTED_TARGET cmocka jansson)
+if(NOT TEST_LIBS_FOUND)
+  message(STATUS "The tests need cmocka and jansson: they are not built")
+  return()
+endif()
 
 file(GLOB FUZZERS CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
 foreach(source ${FUZZERS})
@@ -48,11 +62,9 @@ foreach(source ${UNIT_TESTS})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endforeach()
 
-# tests/bench/*.c: what scripts/bench runs. Measured in release builds only, but compiled in all.
-file(GLOB BENCHES CONFIGURE_DEPENDS tests/bench/*.c)
-foreach(source ${BENCHES})
-  get_filename_component(name ${source} NAME_WE)
-  add_executable(${name} ${source})
-  target_link_libraries(${name} PRIVATE logcap_core)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
-endforeach()
+# Runs spec/*_spec.lua (busted) inside the runtime.
+if(EXISTS ${PROJECT_SOURCE_DIR}/src/bind/state.c)
+  add_executable(specs tests/spec/spec_main.c)
+  target_include_directories(specs PRIVATE ${LUAJIT_INCLUDE_DIRS})
+  target_link_libraries(specs PRIVATE logcap_core)
+endif()

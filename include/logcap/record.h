@@ -117,6 +117,7 @@ typedef struct lc_tally {
   uint64_t dropped[LC_DROP_REASONS];
   uint64_t dead; /* records for the dead-letter queue */
 } lc_tally;
+void lc_tally_add(lc_tally *tally, const lc_tally *more);
 
 /* A record that a stage refused. */
 typedef struct lc_dead {

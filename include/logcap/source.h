@@ -33,7 +33,8 @@ struct lc_source {
   _Atomic uint32_t refs;
   lc_feed *feed; /* borrowed; set by lc_feed_attach */
 
-  /* Set by lc_feed_attach: where reading resumes. */
+  /* Where reading resumes. Set by the monitor before lc_feed_attach, for a source that is new; overwritten by it when a
+   * cursor was stored. */
   bool known;           /* a cursor was stored */
   uint64_t resume_at;   /* the lowest position that some sink still wants */
   lc_mark resume;       /* what the monitor once wrote there; zeroes when unknown */

@@ -16,15 +16,13 @@
 
 #define BUSY_TIMEOUT_MS 2000
 
-/* Whether `path` has at least one byte. */
-static bool has_bytes(const char *path, const char *suffix) {
-  lc_buf name = {0};
-  lc_buf_adds(&name, path);
-  lc_buf_adds(&name, suffix);
-  struct stat st;
-  bool yes = !name.failed && lstat(lc_buf_cstr(&name), &st) == 0 && st.st_size > 0;
-  lc_buf_free(&name);
-  return yes;
+/* Looks at the database, or a file beside it, without opening it: closing any descriptor of an open database would drop
+ * SQLite's locks on it. Returns 0 or an errno. */
+static int look_at(const char *path, const char *suffix, struct stat *ret) {
+  char name[PATH_MAX];
+  int n = snprintf(name, sizeof name, "%s%s", path, suffix);
+  if (n < 0 || (size_t)n >= sizeof name) return ENAMETOOLONG;
+  return lstat(name, ret) == 0 ? 0 : errno;
 }
 
 /* Makes the file before SQLite does, to give it its mode; the log beside it takes over the same mode. */
@@ -35,7 +33,7 @@ static int make_file(const char *path, bool create, lc_error *error) {
     return lc_error_sys(error, errno, "cannot open %s: logcap keeps its positions there and must be able to write it",
                         path);
   }
-  struct stat st;
+  struct stat st, log;
   int rc = 0;
   if (fstat(fd, &st) != 0) {
     rc = lc_error_sys(error, errno, "cannot look at %s", path);
@@ -43,7 +41,7 @@ static int make_file(const char *path, bool create, lc_error *error) {
     rc = lc_error_set(error, LC_ESYS, "%s is not a plain file: move it away", path);
   } else if ((st.st_mode & 077) != 0 && fchmod(fd, st.st_mode & 0700) != 0) {
     rc = lc_error_sys(error, errno, "cannot make %s private", path);
-  } else if (st.st_size == 0 && has_bytes(path, "-wal")) {
+  } else if (st.st_size == 0 && look_at(path, "-wal", &log) == 0 && log.st_size > 0) {
     /* SQLite would throw the log away, and with it everything that is known. */
     rc = lc_error_set(error, LC_ECORRUPT, "%s is empty or missing but %s-wal is not: put positions.db back, or move "
                       "both away to start anew; files are then read as their `start` option says", path, path);
@@ -55,15 +53,12 @@ static int make_file(const char *path, bool create, lc_error *error) {
 int lc_store_register(lc_store *store, lc_inodes *own, lc_error *error) {
   static const char *const suffixes[] = {"", "-wal"};
   for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s%s", store->path, suffixes[i]);
-    if (n < 0 || (size_t)n >= sizeof path) return lc_error_sys(error, ENAMETOOLONG, "cannot use %.64s...", store->path);
-    /* Not opened: closing any descriptor of the database would drop SQLite's locks on it. */
     struct stat st;
-    if (lstat(path, &st) != 0 && errno == ENOENT) continue;
-    if (lstat(path, &st) != 0) return lc_error_sys(error, errno, "cannot look at %s", path);
+    int sys = look_at(store->path, suffixes[i], &st);
+    if (sys == ENOENT) continue;
+    if (sys != 0) return lc_error_sys(error, sys, "cannot look at %s%s", store->path, suffixes[i]);
     if (lc_inodes_add(own, st.st_dev, st.st_ino) != 0) {
-      return lc_error_set(error, LC_ENOMEM, "out of memory: cannot remember %s", path);
+      return lc_error_set(error, LC_ENOMEM, "out of memory: cannot remember %s%s", store->path, suffixes[i]);
     }
   }
   return 0;

@@ -27,6 +27,7 @@ typedef struct lc_engine_result {
 int lc_engine_create(lc_runtime *runtime, lc_engine **ret, lc_error *error) LC_CHECK;
 /* Takes a reference. */
 int lc_engine_add(lc_engine *engine, lc_pipeline *pipeline, lc_error *error) LC_CHECK;
+/* On failure everything is asked to close again: run the loop until it ends, then destroy. */
 int lc_engine_open(lc_engine *engine, lc_error *error) LC_CHECK;
 /* `finished` is called once, when all is stopped, committed and closed: by lc_engine_stop, by the end of a `once` run, or
  * by a failure. The engine has no open handle on the loop then. */

@@ -19,6 +19,14 @@ const char *lc_drop_name(lc_drop reason) {
   return drop_names[reason];
 }
 
+void lc_tally_add(lc_tally *tally, const lc_tally *more) {
+  tally->read += more->read;
+  tally->read_bytes += more->read_bytes;
+  tally->created += more->created;
+  for (int reason = 0; reason < LC_DROP_REASONS; reason++) tally->dropped[reason] += more->dropped[reason];
+  tally->dead += more->dead;
+}
+
 lc_batch *lc_batch_create(uint32_t data_cap) {
   lc_batch *batch = calloc(1, sizeof *batch);
   if (batch == NULL) return NULL;

@@ -1,0 +1,124 @@
+#include "base/clock.h"
+#include "pipeline/inside.h"
+
+void lc_carrier_begin(lc_feed *feed, lc_carrier *carrier) {
+  lc_pipeline *pipeline = feed->pipeline;
+  *carrier = (lc_carrier){.feed = feed};
+  pipeline->carriers++;
+  if (pipeline->n_edges != 1 || pipeline->n_pool_stages != pipeline->n_stages) return;
+  if (pipeline->first != NULL || pipeline->lent != NULL || pipeline->engine->phase != LC_ENGINE_RUNS) return;
+  lc_sink *sink = pipeline->edges[0].sink;
+  if (sink->ops->lend == NULL || pipeline->edges[0].in_flight > 0) return;
+  lc_delivery *delivery = lc_delivery_create_lent(&pipeline->edges[0]);
+  if (delivery == NULL) return; /* out of memory: the batches take the longer way */
+  if (!sink->ops->lend(sink)) {
+    lc_delivery_free_lent(delivery);
+    return;
+  }
+  carrier->sink = pipeline->lent = sink;
+  carrier->delivery = delivery;
+}
+
+/* Runs the stages that need no loop thread. Returns false when one of them stops the pipeline. */
+static bool run_stages(lc_carrier *carrier, lc_batch *batch) {
+  const lc_pipeline *pipeline = carrier->feed->pipeline;
+  for (uint32_t i = 0; i < pipeline->n_pool_stages; i++) {
+    lc_stage *stage = pipeline->stages[i];
+    uint32_t at = 0;
+    int rc = LC_EAGAIN;
+    while (rc == LC_EAGAIN) rc = stage->ops->process(stage, batch, &at, batch->n_records, batch->read_ns, &carrier->error);
+    if (rc != 0) return false;
+  }
+  return true;
+}
+
+/* Whether the sink may have these records before the loop thread has seen them. */
+static bool may_write(const lc_carrier *carrier, const lc_batch *batch) {
+  if (carrier->sink == NULL || carrier->stuck || batch->n_dead > 0) return false;
+  for (uint32_t i = 0; i < batch->n_ranges; i++) {
+    const lc_range *range = &batch->ranges[i];
+    const lc_stream *stream = range->source->stream;
+    if (!atomic_load_explicit(&stream->live, memory_order_acquire)) return false;
+    if (range->begin < stream->cursors[0].skip_until) return false;
+  }
+  return true;
+}
+
+static uint64_t count_live(const lc_batch *batch) {
+  uint64_t live = 0;
+  for (uint32_t i = 0; i < batch->n_records; i++) live += lc_record_live(&batch->records[i]);
+  return live;
+}
+
+lc_carrier_verdict lc_carrier_process(lc_carrier *carrier, lc_batch *batch) {
+  if (carrier->error.code != 0 || !run_stages(carrier, batch)) return LC_CARRIER_KEEP;
+  if (!may_write(carrier, batch)) return LC_CARRIER_KEEP;
+  lc_delivery *delivery = carrier->delivery;
+  delivery->batch = batch;
+  delivery->at = 0;
+  lc_error error = {0};
+  if (carrier->sink->ops->write(carrier->sink, delivery, &error) != 0) {
+    carrier->stuck = true;
+    return LC_CARRIER_KEEP;
+  }
+  carrier->delivered += count_live(batch);
+  lc_tally_add(&carrier->settled, &batch->tally);
+  batch->tally = (lc_tally){0};
+  lc_batch_refill(batch);
+  return LC_CARRIER_REFILL;
+}
+
+/* What was settled on the spot enters the ledger. */
+static void account(lc_carrier *carrier) {
+  if (carrier->sink == NULL) return;
+  lc_edge *edge = &carrier->feed->pipeline->edges[0];
+  lc_ledger counts = {.delivered = carrier->delivered};
+  lc_ledger_add_tally(&counts, &carrier->settled);
+  lc_ledger_add(&edge->total, &counts);
+  lc_ledger_add(&edge->saved, &counts);
+  edge->changed = true;
+}
+
+/* Gives the sink back. The last batch is the one whose write failed, if any did: it becomes the sink's again. */
+static lc_batch *give_back(lc_carrier *carrier, lc_batch *batches) {
+  lc_pipeline *pipeline = carrier->feed->pipeline;
+  lc_delivery *stuck = NULL;
+  lc_batch *batch = carrier->stuck ? carrier->delivery->batch : NULL;
+  if (batch != NULL) {
+    lc_batch **link = &batches;
+    while (*link != NULL && *link != batch) link = &(*link)->next;
+    if (*link != NULL) *link = batch->next;
+    batch->next = NULL;
+    stuck = lc_delivery_create(&pipeline->edges[0], batch);
+    if (stuck != NULL) {
+      stuck->at = carrier->delivery->at;
+      stuck->progress = carrier->delivery->progress;
+    } else {
+      lc_pipeline_fail(pipeline, "out of memory");
+      lc_batch_release(pipeline, batch);
+    }
+  }
+  lc_delivery_free_lent(carrier->delivery);
+  pipeline->lent = NULL;
+  carrier->sink->ops->unlend(carrier->sink, stuck);
+  return batches;
+}
+
+void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
+  lc_pipeline *pipeline = feed->pipeline;
+  account(carrier);
+  for (lc_batch *batch = batches; batch != NULL; batch = batch->next) {
+    lc_batch_pool_recharge(pipeline->pool, batch);
+    lc_feed_note_ranges(feed, batch);
+  }
+  pipeline->carriers--;
+  if (carrier->sink != NULL) batches = give_back(carrier, batches);
+  if (carrier->error.code != 0) lc_pipeline_fail(pipeline, carrier->error.message);
+  while (batches != NULL) {
+    lc_batch *batch = batches;
+    batches = batch->next;
+    lc_pipeline_enqueue(pipeline, batch);
+  }
+  lc_pipeline_pump(pipeline);
+  lc_engine_wake(pipeline->engine);
+}

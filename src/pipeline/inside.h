@@ -1,0 +1,211 @@
+/* What the files of src/pipeline share: the bodies of pipeline, feed, edge and stream, and who moves what.
+ *
+ *   engine.c    lifecycle: open, start, stop, finish          carrier.c   what a pool job does on the spot
+ *   pipeline.c  describes; the queue of batches and stages    delivery.c  batches on their way to sinks, settling
+ *   feed.c      what monitors see: room, attach, deliver      commit.c    snapshots of cursors into the store
+ *   dead.c      writing dead letters before their ack         report.c    audit, status, positions as JSON
+ *
+ * Thread: the loop thread owns all of it. A carrier reads stage lists, `live` flags and `skip_until` from the pool. */
+#ifndef LC_PIPELINE_INSIDE_H
+#define LC_PIPELINE_INSIDE_H
+
+#include <uv.h>
+
+#include "io/store.h"
+#include "logcap/monitor.h"
+#include "logcap/sink.h"
+#include "logcap/stage.h"
+#include "pipeline/cursor.h"
+#include "pipeline/dlq.h"
+#include "pipeline/engine.h"
+#include "pipeline/ledger.h"
+#include "record/pool.h"
+
+typedef struct lc_edge lc_edge;
+typedef struct lc_stream lc_stream;
+typedef struct lc_known lc_known;
+
+/* A sink of a pipeline. */
+struct lc_edge {
+  lc_pipeline *pipeline;
+  lc_sink *sink;   /* counted */
+  uint32_t index;  /* in pipeline->edges and in each stream's cursors */
+  char *key;       /* owned: "<pipeline>/<sink identity>", of its rows in the ledger */
+  lc_ledger total; /* as of now */
+  lc_ledger saved; /* of the deliveries whose ranges the cursors have passed */
+  bool changed;    /* `saved` changed since the last commit */
+  struct delivery *deliveries; /* not yet passed by the cursors; owned */
+  uint32_t in_flight;          /* deliveries with unsettled records */
+};
+
+/* The pipeline's side of a source. */
+struct lc_stream {
+  lc_source *source; /* counted */
+  lc_feed *feed;
+  lc_known *known;       /* its rows in the store */
+  uint64_t delivered_to; /* the end of the last range that came in */
+  bool delivered_once;
+  _Atomic bool live;  /* its rows say ACTIVE: sinks may have what lies behind the cursors */
+  bool waits;         /* a batch waits for it to become live */
+  bool moved;         /* a cursor moved since the last snapshot */
+  bool active;        /* in pipeline->active: commits look at it */
+  bool in_commit;     /* the commit under way has rows of it */
+  bool going_idle;    /* and they say IDLE or DRAINED */
+  bool told;          /* ops->settled was called */
+  bool detached;      /* delivers no more */
+  uint32_t queued;    /* ranges in the pipeline's queue */
+  uint32_t acks;      /* ranges on their way to sinks */
+  const char *saved_name; /* source->name as it stands in the store; compared by address */
+  lc_stream *prev, *next; /* feed->streams */
+  lc_stream *next_active; /* pipeline->active */
+  lc_cursor cursors[];    /* one per edge */
+};
+
+/* A source that the store knows, of this or an earlier run. */
+struct lc_known {
+  char *key, *name; /* owned */
+  uint64_t id;
+  int64_t seen_ns;
+  uint32_t uses; /* streams that refer to it */
+  uint32_t n_cursors;
+  struct lc_known_cursor {
+    uint32_t sink_id;
+    lc_stored_cursor cursor;
+  } *cursors;     /* owned */
+  lc_known *next; /* hash chain */
+};
+
+/* A monitor of a pipeline. */
+struct lc_feed {
+  lc_pipeline *pipeline;
+  lc_monitor *monitor; /* counted */
+  uint32_t monitor_id; /* in the store */
+  lc_stream *streams;  /* attached or not yet let go; owned */
+  uint32_t n_streams;
+  lc_known **known; /* hash table by key; owned */
+  uint32_t n_known, known_buckets;
+  bool stop_asked, stopped, finished;
+};
+
+/* A row to be deleted with the next commit. */
+typedef struct lc_forget {
+  uint64_t source_id;
+  bool in_commit;
+  struct lc_forget *next;
+} lc_forget;
+
+struct lc_pipeline {
+  lc_resource resource; /* first */
+  lc_engine *engine;    /* borrowed; NULL until added */
+  lc_feed *feeds;       /* owned */
+  uint32_t n_feeds;
+  lc_stage **stages; /* counted */
+  uint32_t n_stages;
+  uint32_t n_pool_stages; /* so many of them run in the read job */
+  lc_edge *edges;         /* owned */
+  uint32_t n_edges;
+  uint64_t memory;
+  lc_batch_pool *pool; /* owned */
+
+  lc_batch *first, *last; /* batches that pass the loop's stages, in order; owned */
+  uint32_t stage, at;     /* of the first batch: the stage and the record it is at */
+  bool dead_written;      /* and its dead letters are safe */
+  bool dead_under_way;
+  bool pumping;
+  bool room;          /* a batch came back while a reader waited */
+  uint32_t carriers;  /* read jobs under way */
+  lc_sink *lent;      /* lent to one of them */
+  lc_stream *active;  /* streams that commits look at */
+  bool failed;        /* a stage stopped it */
+  uint64_t discarded; /* records let go unsettled: they will be read again */
+  uint64_t gaps;      /* ranges that did not touch: a bug, shown */
+};
+
+typedef enum lc_engine_phase {
+  LC_ENGINE_NEW,
+  LC_ENGINE_OPEN,
+  LC_ENGINE_RUNS,
+  LC_ENGINE_STOPS,   /* monitors stop, batches drain */
+  LC_ENGINE_COMMITS, /* the last commit */
+  LC_ENGINE_CLOSES,  /* resources and handles close */
+  LC_ENGINE_DONE
+} lc_engine_phase;
+
+struct lc_engine {
+  lc_runtime *runtime; /* borrowed */
+  lc_pipeline **pipelines; /* counted */
+  uint32_t n_pipelines;
+  lc_sink **sinks; /* borrowed from the pipelines, each once */
+  uint32_t n_sinks;
+  lc_dlq *dlq; /* owned */
+  struct lc_dead_job *dead_first, *dead_last; /* dead letters to write, in order */
+  bool dead_running, dead_failed;
+  lc_engine_phase phase;
+  uv_idle_t idle; /* turns while a pipeline has batches that yielded, or a phase may move on */
+  uv_timer_t commit_timer, deadline_timer, tick_timer, dead_timer;
+  uint32_t open_handles;
+  lc_forget *forgets; /* owned */
+  bool commit_running, commit_wanted, commit_failed;
+  uint64_t commits, commit_failures, last_failures; /* last_failures: in a row */
+  bool deadline_set;
+  bool forced; /* past the deadline, or stopped twice */
+  uint32_t forced_commits;
+  lc_engine_result result;
+  void (*finished)(void *arg, const lc_engine_result *result);
+  void *arg;
+};
+
+/* pipeline.c */
+void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch);
+/* Moves batches through the loop's stages to the sinks. Returns true when it stopped for breath. */
+bool lc_pipeline_pump(lc_pipeline *pipeline);
+void lc_pipeline_fail(lc_pipeline *pipeline, const char *message);
+int lc_pipeline_open(lc_pipeline *pipeline, lc_error *error);
+bool lc_pipeline_at_rest(const lc_pipeline *pipeline);
+void lc_pipeline_discard_queue(lc_pipeline *pipeline);
+void lc_pipeline_give_room(lc_pipeline *pipeline);
+const char *lc_pipeline_name(const lc_pipeline *pipeline);
+
+/* delivery.c */
+lc_delivery *lc_delivery_create(lc_edge *edge, lc_batch *batch);
+void lc_delivery_start(lc_delivery *delivery);
+lc_delivery *lc_delivery_create_lent(lc_edge *edge);
+void lc_delivery_free_lent(lc_delivery *delivery);
+void lc_delivery_settle_counted(lc_delivery *delivery, uint32_t first, uint32_t count, lc_outcome outcome);
+void lc_batch_release(lc_pipeline *pipeline, lc_batch *batch);
+void lc_edge_free_deliveries(lc_edge *edge);
+uint64_t lc_edge_in_flight(const lc_edge *edge); /* records */
+
+/* dead.c */
+/* Writes the batch's dead letters, then goes on with the pipeline. */
+void lc_dead_batch(lc_pipeline *pipeline, lc_batch *batch);
+/* Writes refused records of a delivery, then settles them. */
+void lc_dead_refused(lc_delivery *delivery, uint32_t first, uint32_t count, const char *reason);
+void lc_dead_pump(lc_engine *engine);
+/* Lets waiting dead letters go: their records will be read again. */
+void lc_dead_give_up(lc_engine *engine);
+
+/* commit.c */
+void lc_stream_activate(lc_stream *stream);
+void lc_stream_moved(lc_stream *stream);
+void lc_stream_note_new(lc_stream *stream);
+void lc_engine_commit_soon(lc_engine *engine, uint64_t within_ms);
+bool lc_engine_uncommitted(const lc_engine *engine);
+
+/* feed.c */
+lc_known *lc_feed_known(const lc_feed *feed, const char *key);
+lc_stored_cursor *lc_known_cursor_of(lc_known *known, uint32_t sink_id, bool create);
+void lc_known_update(lc_known *known, const lc_stream *stream); /* its cursors, as they are now */
+bool lc_known_lowest(const lc_feed *feed, const lc_known *known, lc_stored_source *ret);
+int lc_feed_load(lc_feed *feed, lc_store *store, lc_error *error);
+void lc_feed_unload(lc_feed *feed);
+/* Whether all sources that `sink_id` may have read beyond its cursor can be read again. */
+bool lc_feed_replayable(lc_feed *feed, uint32_t sink_id);
+void lc_feed_note_ranges(lc_feed *feed, lc_batch *batch);
+void lc_stream_collect(lc_stream *stream); /* frees it when it is detached and nothing of it is under way */
+void lc_stream_unlink(lc_stream *stream);
+
+/* engine.c */
+void lc_engine_wake(lc_engine *engine);
+
+#endif

@@ -1,0 +1,284 @@
+#include "pipeline/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "pipeline/inside.h"
+
+#define TURN_NS (20 * LC_MILLISECOND) /* how long a pipeline may keep the loop */
+
+/* --- describing --- */
+
+static void close_pipeline(lc_resource *res) { lc_resource_closed(res); }
+
+static void destroy_pipeline(lc_resource *res) {
+  lc_pipeline *pipeline = (lc_pipeline *)res;
+  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
+    lc_edge_free_deliveries(&pipeline->edges[i]);
+    lc_resource_release(&pipeline->edges[i].sink->resource);
+    free(pipeline->edges[i].key);
+  }
+  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
+    lc_feed *feed = &pipeline->feeds[i];
+    while (feed->streams != NULL) lc_stream_unlink(feed->streams);
+    lc_feed_unload(feed);
+    if (feed->monitor->feed == feed) feed->monitor->feed = NULL;
+    lc_resource_release(&feed->monitor->resource);
+  }
+  for (uint32_t i = 0; i < pipeline->n_stages; i++) lc_resource_release(&pipeline->stages[i]->resource);
+  lc_batch_pool_destroy(pipeline->pool);
+  free(pipeline->edges);
+  free(pipeline->feeds);
+  free(pipeline->stages);
+  free(pipeline);
+}
+
+static const lc_resource_ops resource_ops = {.close = close_pipeline, .destroy = destroy_pipeline};
+
+static int add_monitor(lc_pipeline *pipeline, lc_monitor *monitor, lc_error *error) {
+  if (monitor->feed != NULL) {
+    return lc_error_set(error, LC_EINVAL, "monitor %s already feeds pipeline %s; declare a second monitor for this one",
+                        monitor->resource.name, monitor->feed->pipeline->resource.name);
+  }
+  lc_feed *feed = &pipeline->feeds[pipeline->n_feeds++];
+  *feed = (lc_feed){.pipeline = pipeline, .monitor = monitor};
+  monitor->feed = feed;
+  lc_resource_retain(&monitor->resource);
+  return 0;
+}
+
+static int add_sink(lc_pipeline *pipeline, lc_sink *sink, lc_error *error) {
+  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
+    if (pipeline->edges[i].sink == sink) {
+      return lc_error_set(error, LC_EINVAL, "sink %s stands twice in pipeline %s", sink->resource.name, pipeline->resource.name);
+    }
+  }
+  lc_edge *edge = &pipeline->edges[pipeline->n_edges];
+  *edge = (lc_edge){.pipeline = pipeline, .sink = sink, .index = pipeline->n_edges};
+  size_t size = strlen(pipeline->resource.name) + strlen(sink->resource.identity) + 2;
+  edge->key = malloc(size);
+  if (edge->key == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
+  snprintf(edge->key, size, "%s/%s", pipeline->resource.name, sink->resource.identity);
+  lc_resource_retain(&sink->resource);
+  pipeline->n_edges++;
+  return 0;
+}
+
+static int fill(lc_pipeline *pipeline, const lc_pipeline_options *options, lc_error *error) {
+  int rc = 0;
+  for (uint32_t i = 0; i < options->n_monitors && rc == 0; i++) rc = add_monitor(pipeline, options->monitors[i], error);
+  for (uint32_t i = 0; i < options->n_sinks && rc == 0; i++) rc = add_sink(pipeline, options->sinks[i], error);
+  bool leading = true;
+  for (uint32_t i = 0; i < options->n_stages && rc == 0; i++) {
+    lc_stage *stage = options->stages[i];
+    leading = leading && (stage->ops->flags & LC_STAGE_STATELESS) != 0;
+    if (leading) pipeline->n_pool_stages++;
+    lc_resource_retain(&stage->resource);
+    pipeline->stages[pipeline->n_stages++] = stage;
+  }
+  return rc;
+}
+
+int lc_pipeline_create(const lc_pipeline_options *options, lc_registry *registry, lc_pipeline **ret, lc_error *error) {
+  if (options->n_monitors == 0) return lc_error_set(error, LC_EINVAL, "pipeline %s has no monitor", options->name);
+  if (options->n_sinks == 0) return lc_error_set(error, LC_EINVAL, "pipeline %s has no sink", options->name);
+  if (options->memory != 0 && options->memory < LC_PIPELINE_MEMORY_LEAST) {
+    return lc_error_set(error, LC_EINVAL, "pipeline %s: memory must be at least 2MiB", options->name);
+  }
+  lc_pipeline *pipeline = calloc(1, sizeof *pipeline);
+  if (pipeline == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
+  int rc = lc_resource_init(&pipeline->resource, registry, &resource_ops, "pipeline", options->name, options->name,
+                            options->made_at, error);
+  if (rc != 0) {
+    free(pipeline);
+    return rc;
+  }
+  pipeline->memory = options->memory != 0 ? options->memory : LC_PIPELINE_MEMORY_DEFAULT;
+  pipeline->feeds = calloc(options->n_monitors, sizeof *pipeline->feeds);
+  pipeline->edges = calloc(options->n_sinks, sizeof *pipeline->edges);
+  pipeline->stages = calloc(options->n_stages + 1u, sizeof(lc_stage *));
+  if (pipeline->feeds == NULL || pipeline->edges == NULL || pipeline->stages == NULL) {
+    rc = lc_error_set(error, LC_ENOMEM, "out of memory");
+  } else {
+    rc = fill(pipeline, options, error);
+  }
+  if (rc != 0) {
+    lc_resource_release(&pipeline->resource);
+    return rc;
+  }
+  *ret = pipeline;
+  return 0;
+}
+
+void lc_pipeline_release(lc_pipeline *pipeline) {
+  if (pipeline != NULL) lc_resource_release(&pipeline->resource);
+}
+
+const char *lc_pipeline_name(const lc_pipeline *pipeline) { return pipeline->resource.name; }
+
+/* --- running --- */
+
+static void room(void *arg) {
+  lc_pipeline *pipeline = arg;
+  pipeline->room = true;
+  lc_engine_wake(pipeline->engine);
+}
+
+int lc_pipeline_open(lc_pipeline *pipeline, lc_error *error) {
+  uint32_t block = LC_BLOCK_SIZE;
+  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
+    uint32_t line_max = pipeline->feeds[i].monitor->line_max;
+    if (line_max > block) block = line_max;
+  }
+  pipeline->pool = lc_batch_pool_create(pipeline->memory, block, room, pipeline);
+  if (pipeline->pool == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
+  lc_store *store = pipeline->engine->runtime->store;
+  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
+    lc_edge *edge = &pipeline->edges[i];
+    int rc = lc_ledger_load(&edge->saved, edge->key, store, error);
+    if (rc != 0) return rc;
+    edge->total = edge->saved;
+  }
+  return 0;
+}
+
+void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch) {
+  batch->next = NULL;
+  if (pipeline->last != NULL) {
+    pipeline->last->next = batch;
+  } else {
+    pipeline->first = batch;
+    pipeline->stage = pipeline->n_pool_stages;
+    pipeline->at = 0;
+  }
+  pipeline->last = batch;
+}
+
+static lc_batch *pop(lc_pipeline *pipeline) {
+  lc_batch *batch = pipeline->first;
+  pipeline->first = batch->next;
+  if (pipeline->first == NULL) pipeline->last = NULL;
+  batch->next = NULL;
+  pipeline->stage = pipeline->n_pool_stages;
+  pipeline->at = 0;
+  pipeline->dead_written = false;
+  for (uint32_t i = 0; i < batch->n_ranges; i++) batch->ranges[i].source->stream->queued--;
+  return batch;
+}
+
+/* Runs what is left of the loop's stages on the first batch. Returns 0, LC_EAGAIN, or the error that stops it. */
+static int run_stages(lc_pipeline *pipeline, int64_t now_ns, lc_error *error) {
+  lc_batch *batch = pipeline->first;
+  while (pipeline->stage < pipeline->n_stages) {
+    lc_stage *stage = pipeline->stages[pipeline->stage];
+    int rc = stage->ops->process(stage, batch, &pipeline->at, batch->n_records, now_ns, error);
+    if (rc != 0) return rc;
+    pipeline->stage++;
+    pipeline->at = 0;
+  }
+  return 0;
+}
+
+/* Whether the sinks may have this batch: the rows of its sources say so. Asks for those that do not yet. */
+static bool sources_live(const lc_batch *batch) {
+  bool live = true;
+  for (uint32_t i = 0; i < batch->n_ranges; i++) {
+    lc_stream *stream = batch->ranges[i].source->stream;
+    if (atomic_load_explicit(&stream->live, memory_order_relaxed)) continue;
+    if (!stream->waits) lc_stream_activate(stream);
+    live = false;
+  }
+  return live;
+}
+
+static void dispatch(lc_pipeline *pipeline, lc_batch *batch) {
+  lc_batch_pool_recharge(pipeline->pool, batch);
+  batch->refs = 1; /* our own, until every sink has its delivery */
+  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
+    lc_delivery *delivery = lc_delivery_create(&pipeline->edges[i], batch);
+    if (delivery == NULL) { /* no cursor may move past this batch: stop here, it will be read again */
+      lc_pipeline_fail(pipeline, "out of memory");
+      break;
+    }
+    lc_delivery_start(delivery);
+  }
+  lc_batch_release(pipeline, batch);
+}
+
+static bool step(lc_pipeline *pipeline, int64_t now_ns) {
+  lc_error error = {0};
+  int rc = run_stages(pipeline, now_ns, &error);
+  if (rc == LC_EAGAIN) return true;
+  if (rc != 0) {
+    lc_pipeline_fail(pipeline, error.message);
+    return false;
+  }
+  lc_batch *batch = pipeline->first;
+  if (batch->n_dead > 0 && !pipeline->dead_written) {
+    pipeline->dead_under_way = true;
+    lc_dead_batch(pipeline, batch);
+    return false;
+  }
+  if (!sources_live(batch)) return false;
+  dispatch(pipeline, pop(pipeline));
+  return true;
+}
+
+bool lc_pipeline_pump(lc_pipeline *pipeline) {
+  if (pipeline->pumping) return false;
+  pipeline->pumping = true;
+  int64_t until = lc_clock_mono() + TURN_NS;
+  int64_t now_ns = lc_clock_wall();
+  bool more = false;
+  while (pipeline->first != NULL && !pipeline->failed && !pipeline->dead_under_way) {
+    if (!step(pipeline, now_ns)) break;
+    if (pipeline->first != NULL && lc_clock_mono() >= until) {
+      more = true;
+      break;
+    }
+  }
+  pipeline->pumping = false;
+  if (more) lc_engine_wake(pipeline->engine);
+  return more;
+}
+
+void lc_pipeline_give_room(lc_pipeline *pipeline) {
+  if (!pipeline->room) return;
+  pipeline->room = false;
+  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
+    lc_feed *feed = &pipeline->feeds[i];
+    if (!feed->stopped && feed->monitor->ops->room != NULL) feed->monitor->ops->room(feed->monitor);
+  }
+}
+
+void lc_pipeline_discard_queue(lc_pipeline *pipeline) {
+  while (pipeline->first != NULL && !pipeline->dead_under_way) {
+    lc_batch *batch = pop(pipeline);
+    for (uint32_t i = 0; i < batch->n_records; i++) pipeline->discarded += lc_record_live(&batch->records[i]);
+    lc_batch_pool_put(pipeline->pool, batch);
+  }
+}
+
+void lc_pipeline_fail(lc_pipeline *pipeline, const char *message) {
+  if (pipeline->failed) return;
+  pipeline->failed = true;
+  lc_engine_result *result = &pipeline->engine->result;
+  if (!result->failed) {
+    snprintf(result->message, sizeof result->message, "pipeline %s stopped: %s", pipeline->resource.name, message);
+  }
+  result->failed = true;
+  lc_log(LC_LOG_ERROR, "pipeline", "stopped", LC_S("pipeline", pipeline->resource.name), LC_S("error", message));
+  lc_engine_wake(pipeline->engine);
+}
+
+bool lc_pipeline_at_rest(const lc_pipeline *pipeline) {
+  if (pipeline->carriers > 0 || pipeline->first != NULL || pipeline->dead_under_way) return false;
+  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
+    if (pipeline->edges[i].in_flight > 0) return false;
+  }
+  return true;
+}

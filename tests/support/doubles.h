@@ -1,0 +1,57 @@
+/* Doubles that stand in for the monitors and sinks that do not exist yet, and prove that the interfaces bear them.
+ *
+ * double_monitor: a source whose positions mean nothing to the core (1,000 per record, from a number of its own), with
+ * sub-streams that interleave in one batch, and partitions that can be revoked while their ranges are in flight.
+ * double_sink: packs deliveries into requests of five, answers when the test says so, in the order it says, and refuses
+ * records by number.
+ *
+ * Thread: the loop thread; the monitor's batches are filled in real pool jobs. */
+#ifndef LC_TESTS_DOUBLES_H
+#define LC_TESTS_DOUBLES_H
+
+#include "logcap/monitor.h"
+#include "logcap/sink.h"
+#include "logcap/stage.h"
+
+#define DOUBLE_STEP 1000u /* positions of a record */
+
+typedef struct double_monitor double_monitor;
+
+double_monitor *double_monitor_create(lc_registry *registry, const char *name);
+lc_monitor *double_monitor_base(double_monitor *monitor);
+/* Before start or while running: partition `key` has `n` records in all, "<key> <index>\n" each. */
+void double_monitor_partition(double_monitor *monitor, const char *key, uint32_t n);
+/* Records per batch, over all partitions in turn. */
+void double_monitor_batch(double_monitor *monitor, uint32_t records);
+/* Takes a partition away: no more of it is read. */
+void double_monitor_revoke(double_monitor *monitor, const char *key);
+/* Assigns it anew: it resumes where the feed says. */
+void double_monitor_assign(double_monitor *monitor, const char *key);
+/* The index of the first record that it read after (re)assignment. */
+uint32_t double_monitor_resumed_at(double_monitor *monitor, const char *key);
+uint32_t double_monitor_settled(double_monitor *monitor); /* calls of ops->settled */
+
+typedef struct double_sink double_sink;
+
+typedef enum double_policy {
+  DOUBLE_AT_ONCE, /* settles on the next turn of the loop */
+  DOUBLE_HOLD,    /* keeps everything until told */
+  DOUBLE_REVERSE  /* packs five deliveries to a request and answers the last first */
+} double_policy;
+
+double_sink *double_sink_create(lc_registry *registry, const char *name, double_policy policy);
+lc_sink *double_sink_base(double_sink *sink);
+/* Refuses the record of this number within each request; up to 8 numbers. */
+void double_sink_refuse(double_sink *sink, uint32_t number);
+void double_sink_release(double_sink *sink, double_policy policy); /* changes the policy and lets go */
+/* All that it accepted, a line each, in order of arrival. */
+const char *double_sink_text(double_sink *sink);
+uint32_t double_sink_count(double_sink *sink);
+uint32_t double_sink_held(double_sink *sink); /* deliveries */
+
+/* A stage made of a function; `flags` as LC_STAGE_*. */
+lc_stage *double_stage_create(lc_registry *registry, const char *name, unsigned flags,
+                              int (*process)(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns,
+                                             lc_error *error));
+
+#endif
