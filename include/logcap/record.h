@@ -164,9 +164,9 @@ static inline char *lc_batch_at(const lc_batch *batch, lc_ref ref) {
  * LC_BATCH_RECORDS_MAX. The pointer holds until the next call. */
 lc_record *lc_batch_add_record(lc_batch *batch) LC_CHECK;
 
-/* Makes room for `n` more records, so that a framer may fill batch->records[n_records..] itself and then raise n_records
- * and the last range's count. Returns how many may be added, at most `n`: less at LC_BATCH_RECORDS_MAX, 0 also when out
- * of memory. */
+/* Makes room for `n` more records, so that a framer may fill batch->records[n_records..] itself and then raise
+ * n_records and the last range's count. Returns how many may be added, at most `n`: less at LC_BATCH_RECORDS_MAX, 0
+ * also when out of memory. */
 uint32_t lc_batch_reserve_records(lc_batch *batch, uint32_t n);
 
 /* Opens a range for `source` (takes a reference) that begins at `begin`. Records added from now on belong to it.

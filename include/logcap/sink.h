@@ -53,8 +53,8 @@ typedef struct lc_sink_ops {
   void (*unlend)(lc_sink *sink, lc_delivery *stuck);
   /* Optional. Adds to a commit what must be saved together with the cursors as they are now. */
   int (*snapshot)(lc_sink *sink, struct lc_changes *changes, lc_error *error);
-  /* Optional. Pool thread, between snapshot and the commit: makes what was in the snapshot as durable as the sink's options
-   * ask. A failure fails the commit, which is tried again. */
+  /* Optional. Pool thread, between snapshot and the commit: makes what was in the snapshot as durable as the sink's
+   * options ask. A failure fails the commit, which is tried again. */
   int (*sync)(lc_sink *sink, lc_error *error);
   /* Optional. The commit that the last snapshot went into is done (ok) or failed. */
   void (*committed)(lc_sink *sink, bool ok);

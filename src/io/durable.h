@@ -13,13 +13,13 @@
 #include "base/buf.h"
 #include "logcap/error.h"
 
-/* Replaces `path` by a file with these bytes: temporary file beside it (path.tmp, replaced when one is left over), fsync,
- * rename, fsync of the folder. On failure `path` is as it was, but for a failing last fsync: then the new content is
- * there and may be lost with the power. */
+/* Replaces `path` by a file with these bytes: temporary file beside it (path.tmp, replaced when one is left over),
+ * fsync, rename, fsync of the folder. On failure `path` is as it was, but for a failing last fsync: then the new
+ * content is there and may be lost with the power. */
 int lc_durable_write_file(const char *path, const void *bytes, size_t len, mode_t mode, lc_error *error) LC_CHECK;
 
-/* Renames within one file system and makes it stand: fsync of the target's folder, and of the source's if it is another.
- * The file's own content must be synced before. */
+/* Renames within one file system and makes it stand: fsync of the target's folder, and of the source's if it is
+ * another. The file's own content must be synced before. */
 int lc_durable_rename(const char *from, const char *to, lc_error *error) LC_CHECK;
 
 /* Makes the entries of a folder stand: files that were created, renamed or removed in it. */
@@ -27,8 +27,8 @@ int lc_durable_sync_dir(const char *directory, lc_error *error) LC_CHECK;
 /* The folder that holds `path`. */
 int lc_durable_sync_parent(const char *path, lc_error *error) LC_CHECK;
 
-/* Makes a folder and those above it that are missing, each with `mode`, each synced into its parent. A folder that is there
- * keeps its mode. */
+/* Makes a folder and those above it that are missing, each with `mode`, each synced into its parent. A folder that is
+ * there keeps its mode. */
 int lc_durable_mkdirs(const char *directory, mode_t mode, lc_error *error) LC_CHECK;
 /* The same for the folder that holds `path`. */
 int lc_durable_mkdir_parents(const char *path, mode_t mode, lc_error *error) LC_CHECK;

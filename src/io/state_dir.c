@@ -136,7 +136,8 @@ static int lock_directory(const char *directory, int *ret_fd, lc_error *error) {
     if (fd < 0) return lc_error_sys(error, errno, "cannot open %s: the state directory must be writable", path);
     int rc = 0;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-      rc = errno == EWOULDBLOCK ? refuse_busy(fd, directory, error) : lc_error_sys(error, errno, "cannot lock %s", path);
+      rc =
+          errno == EWOULDBLOCK ? refuse_busy(fd, directory, error) : lc_error_sys(error, errno, "cannot lock %s", path);
     } else if (still_there(fd, path)) {
       write_pid(fd, path);
       *ret_fd = fd;

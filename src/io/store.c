@@ -112,14 +112,14 @@ static int load_last_id(lc_store *store, const char *sql, _Atomic uint64_t *ret,
 static int load(lc_store *store, lc_error *error) {
   int rc = load_resources(store, error);
   if (rc == 0) {
-    rc = load_last_id(store,
-                      "SELECT max(ifnull((SELECT max(id) FROM source), 0), ifnull((SELECT max(source) FROM cursor), 0))",
-                      &store->last_source_id, error);
+    rc = load_last_id(
+        store, "SELECT max(ifnull((SELECT max(id) FROM source), 0), ifnull((SELECT max(source) FROM cursor), 0))",
+        &store->last_source_id, error);
   }
   if (rc == 0) {
-    rc = load_last_id(store,
-                      "SELECT max(ifnull((SELECT max(id) FROM output), 0), ifnull((SELECT max(output) FROM length), 0))",
-                      &store->last_output_id, error);
+    rc = load_last_id(
+        store, "SELECT max(ifnull((SELECT max(id) FROM output), 0), ifnull((SELECT max(output) FROM length), 0))",
+        &store->last_output_id, error);
   }
   return rc;
 }

@@ -179,7 +179,8 @@ static void try_checkpoint(lc_store *store) {
   uint64_t held = 0;
   if (lc_store_checkpoint(store, &error) == 0) return;
   if (!lc_log_limit_pass(&store->log_limit, lc_clock_mono(), 60 * LC_SECOND, &held)) return;
-  lc_log(LC_LOG_WARN, "store", "the positions' log grows", LC_S("error", error.message), LC_I("pages", store->wal_pages));
+  lc_log(LC_LOG_WARN, "store", "the positions' log grows", LC_S("error", error.message),
+         LC_I("pages", store->wal_pages));
 }
 
 /* A commit into a file that was taken away would be lost with the process. */

@@ -32,8 +32,8 @@ typedef struct lc_discovery_events {
   void (*found)(void *arg, const lc_found *found);
   /* It was written to, or its attributes or links changed. */
   void (*changed)(void *arg, const char *path);
-  /* The path is gone. `to`: it was renamed to this, which may match no pattern; NULL: deleted, or not known. Comes before
-   * `found` for the new path. */
+  /* The path is gone. `to`: it was renamed to this, which may match no pattern; NULL: deleted, or not known. Comes
+   * before `found` for the new path. */
   void (*gone)(void *arg, const char *path, const char *to);
   /* The first complete scan has ended. */
   void (*scanned)(void *arg);
@@ -52,11 +52,11 @@ typedef struct lc_discovery_options {
 typedef struct lc_discovery lc_discovery;
 
 /* Copies the options; touches no file. LC_EINVAL names the pattern that is wrong. */
-int lc_discovery_create(const lc_discovery_options *options, uv_loop_t *loop, const lc_discovery_events *events, void *arg,
-                        lc_discovery **ret, lc_error *error) LC_CHECK;
+int lc_discovery_create(const lc_discovery_options *options, uv_loop_t *loop, const lc_discovery_events *events,
+                        void *arg, lc_discovery **ret, lc_error *error) LC_CHECK;
 void lc_discovery_start(lc_discovery *discovery);
-/* No more events. `closed` is called on the loop, later, when nothing is held any more and it has been freed; also when it
- * was never started. */
+/* No more events. `closed` is called on the loop, later, when nothing is held any more and it has been freed; also when
+ * it was never started. */
 void lc_discovery_close(lc_discovery *discovery, void (*closed)(void *arg));
 /* Members of a JSON object, without braces: "watches":3,"polled":0,"skipped":{...}. */
 int lc_discovery_stats(const lc_discovery *discovery, lc_buf *ret);

@@ -28,14 +28,15 @@ typedef struct lc_file_monitor_options {
   uint32_t n_paths;
   const char *const *exclude; /* patterns; without a slash they are held against the file's name alone */
   uint32_t n_exclude;
-  bool from_beginning; /* start = "beginning": for files of the first scan without a saved cursor. Default: false ("end").
-                          Files that appear later are always read from the beginning */
+  bool from_beginning; /* start = "beginning": for files of the first scan without a saved cursor. Default: false
+                          ("end"). Files that appear later are always read from the beginning */
   bool hidden;         /* wildcards match names that begin with a dot. Default: false */
   bool follow_symlinks; /* a link to a file stands for that file. Default: true */
   uint64_t max_line;    /* bytes; a longer line is cut, marked, and its rest skipped. Default: 256 KiB, also the most */
   lc_multiline_options multiline; /* no pattern (default): each line is a record */
   uint32_t max_open_files;        /* descriptors held at a time. Default: 100; at least 1 */
-  int64_t rotated_wait_ns;  /* a renamed or deleted file is let go when it is at its end twice, this far apart. Default: 5 s */
+  int64_t rotated_wait_ns;  /* a renamed or deleted file is let go when it is at its end twice, this far apart. Default:
+                               5 s */
   uint64_t deleted_bytes;   /* unread bytes of deleted files that may be kept from the disk. Default: 1 GiB */
   int64_t deleted_age_ns;   /* and for how long. What is given up is counted as abandoned. Default: 1 h */
   const lc_label *labels;   /* of all its records */
@@ -44,8 +45,8 @@ typedef struct lc_file_monitor_options {
 
 void lc_file_monitor_options_init(lc_file_monitor_options *options);
 
-/* Describes only: touches no file. `name` may be NULL: the identity (kind and patterns) serves. LC_EINVAL names the option
- * that is wrong. The caller owns one reference (lc_resource_release(&(*ret)->resource)). */
+/* Describes only: touches no file. `name` may be NULL: the identity (kind and patterns) serves. LC_EINVAL names the
+ * option that is wrong. The caller owns one reference (lc_resource_release(&(*ret)->resource)). */
 int lc_file_monitor_create(const lc_file_monitor_options *options, lc_registry *registry, const char *name,
                            const char *made_at, lc_monitor **ret, lc_error *error) LC_CHECK;
 

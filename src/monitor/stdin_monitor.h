@@ -1,9 +1,10 @@
 /* The stdin monitor: lines from a descriptor that cannot be read again.
  *
- *     lc_stdin_monitor_create(&(lc_stdin_monitor_options){.fd = 0}, registry, NULL, "pipeline.lua:3", &monitor, &error);
+ *     lc_stdin_monitor_create(&(lc_stdin_monitor_options){.fd = 0}, registry, NULL, "pipeline.lua:3", &monitor,
+ * &error);
  *
- * Positions count on from the stored one; what was in flight when the process died is lost. The end of the input ends the
- * monitor (lc_monitor_finished).
+ * Positions count on from the stored one; what was in flight when the process died is lost. The end of the input ends
+ * the monitor (lc_monitor_finished).
  *
  * Thread: the loop thread; reads run in the pool. */
 #ifndef LC_MONITOR_STDIN_MONITOR_H

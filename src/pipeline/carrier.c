@@ -26,7 +26,8 @@ static bool run_stages(lc_carrier *carrier, lc_batch *batch) {
     lc_stage *stage = pipeline->stages[i];
     uint32_t at = 0;
     int rc = LC_EAGAIN;
-    while (rc == LC_EAGAIN) rc = stage->ops->process(stage, batch, &at, batch->n_records, batch->read_ns, &carrier->error);
+    while (rc == LC_EAGAIN)
+      rc = stage->ops->process(stage, batch, &at, batch->n_records, batch->read_ns, &carrier->error);
     if (rc != 0) return false;
   }
   return true;

@@ -1,7 +1,7 @@
 /* Commits: a snapshot of what moved, taken on the loop thread between two callbacks, saved by one pool job.
  *
- * A source's rows say ACTIVE before a sink may see its first byte behind the cursor, and IDLE again once all that was read
- * is acked and saved. So after a crash the rows tell which sources can have left something in an output's tail. */
+ * A source's rows say ACTIVE before a sink may see its first byte behind the cursor, and IDLE again once all that was
+ * read is acked and saved. So after a crash the rows tell which sources can have left something in an output's tail. */
 #include <stdlib.h>
 
 #include "base/clock.h"

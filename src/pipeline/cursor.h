@@ -1,7 +1,7 @@
 /* A cursor: how far one sink has one source.
  *
- * Ranges of a source reach a sink in order, and each leaves an lc_ack in its cursor's queue. Acks may become done in any
- * order; the cursor moves over those at the front. Nothing is allocated on the way.
+ * Ranges of a source reach a sink in order, and each leaves an lc_ack in its cursor's queue. Acks may become done in
+ * any order; the cursor moves over those at the front. Nothing is allocated on the way.
  *
  *     lc_cursor_expect(cursor, ack);     // when the range is handed to the sink
  *     ack->done = true;                  // when its last record settled

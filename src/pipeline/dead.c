@@ -136,7 +136,8 @@ void lc_dead_refused(lc_delivery *delivery, uint32_t first, uint32_t count, cons
   for (uint32_t i = first; i < first + count && job->rc == 0; i++) {
     if (!lc_delivery_wants(delivery, i)) continue;
     job->entries++;
-    job->rc = lc_dlq_encode_refused(&job->text, batch, i, edge->pipeline->resource.name, edge->sink->resource.name, text);
+    job->rc =
+        lc_dlq_encode_refused(&job->text, batch, i, edge->pipeline->resource.name, edge->sink->resource.name, text);
   }
   if (job->rc != 0) {
     lc_buf_free(&job->text);

@@ -54,7 +54,8 @@ static void unlink_from_edge(delivery *self, lc_edge *edge) {
   if (self->next != NULL) self->next->prev = self->prev;
 }
 
-/* The cursors passed a range, or the last record settled. With the last of these our counts are as safe as the cursors. */
+/* The cursors passed a range, or the last record settled. With the last of these our counts are as safe as the cursors.
+ */
 static void unhold(delivery *self) {
   if (--self->holds > 0) return;
   lc_edge *edge = self->public.edge;

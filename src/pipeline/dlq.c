@@ -38,7 +38,8 @@ struct lc_dlq {
 
 static int path_of(const lc_dlq *dlq, uint64_t number, char ret[PATH_MAX], lc_error *error) {
   int n = snprintf(ret, PATH_MAX, "%s/%010llu.ndjson", dlq->directory, (unsigned long long)number);
-  return n > 0 && n < PATH_MAX ? 0 : lc_error_sys(error, ENAMETOOLONG, "cannot name a file in %.64s...", dlq->directory);
+  return n > 0 && n < PATH_MAX ? 0
+                               : lc_error_sys(error, ENAMETOOLONG, "cannot name a file in %.64s...", dlq->directory);
 }
 
 static int out_of_memory(const lc_dlq *dlq, lc_error *error) {
@@ -256,7 +257,8 @@ static int start_file(lc_dlq *dlq, lc_error *error) {
 
 static int sync_file(lc_dlq *dlq, lc_error *error) {
   if (dlq->fd < 0 || !dlq->unsynced) return 0;
-  if (fdatasync(dlq->fd) != 0) return lc_error_sys(error, errno, "cannot sync the dead-letter queue %s", dlq->directory);
+  if (fdatasync(dlq->fd) != 0)
+    return lc_error_sys(error, errno, "cannot sync the dead-letter queue %s", dlq->directory);
   dlq->unsynced = false;
   return 0;
 }

@@ -10,7 +10,8 @@
  * deleted, counted and logged. Nothing is made on disk before the first entry. An entry is there whole or not at all:
  * what a failed write or a kill left behind is cut.
  *
- * Thread: encoding by whoever holds the batch, figures from any; the rest from any that may block (one mutex inside). */
+ * Thread: encoding by whoever holds the batch, figures from any; the rest from any that may block (one mutex inside).
+ */
 #ifndef LC_PIPELINE_DLQ_H
 #define LC_PIPELINE_DLQ_H
 
@@ -40,10 +41,10 @@ int lc_dlq_open(const char *state_dir, const lc_dlq_options *options, lc_inodes 
     LC_CHECK;
 void lc_dlq_close(lc_dlq *dlq); /* NULL is allowed */
 
-/* Appends one line for a record that a stage, or a sink, refused: time, pipeline, stage or sink, reason, source, position
- * (just behind the record), and the record as it is now: `record`, its object, or `message` and `fields`. Bytes that are
- * not UTF-8 go as `record_base64`, `message_base64`, `fields_base64`. Returns 0 or LC_ENOMEM, and then leaves the
- * length of `ret` as it was. */
+/* Appends one line for a record that a stage, or a sink, refused: time, pipeline, stage or sink, reason, source,
+ * position (just behind the record), and the record as it is now: `record`, its object, or `message` and `fields`.
+ * Bytes that are not UTF-8 go as `record_base64`, `message_base64`, `fields_base64`. Returns 0 or LC_ENOMEM, and then
+ * leaves the length of `ret` as it was. */
 int lc_dlq_encode(lc_buf *ret, const lc_batch *batch, const lc_dead *dead, const char *pipeline) LC_CHECK;
 int lc_dlq_encode_refused(lc_buf *ret, const lc_batch *batch, uint32_t record, const char *pipeline, const char *sink,
                           const char *reason) LC_CHECK;

@@ -133,7 +133,8 @@ int lc_engine_open(lc_engine *engine, lc_error *error) {
 static void on_idle(uv_idle_t *idle);
 
 void lc_engine_wake(lc_engine *engine) {
-  if (engine->phase >= LC_ENGINE_OPEN && engine->phase < LC_ENGINE_DONE && !uv_is_closing((uv_handle_t *)&engine->idle)) {
+  if (engine->phase >= LC_ENGINE_OPEN && engine->phase < LC_ENGINE_DONE &&
+      !uv_is_closing((uv_handle_t *)&engine->idle)) {
     uv_idle_start(&engine->idle, on_idle);
   }
 }

@@ -29,11 +29,11 @@ int lc_engine_create(lc_runtime *runtime, lc_engine **ret, lc_error *error) LC_C
 int lc_engine_add(lc_engine *engine, lc_pipeline *pipeline, lc_error *error) LC_CHECK;
 /* On failure everything is asked to close again: run the loop until it ends, then destroy. */
 int lc_engine_open(lc_engine *engine, lc_error *error) LC_CHECK;
-/* `finished` is called once, when all is stopped, committed and closed: by lc_engine_stop, by the end of a `once` run, or
- * by a failure. The engine has no open handle on the loop then. */
+/* `finished` is called once, when all is stopped, committed and closed: by lc_engine_stop, by the end of a `once` run,
+ * or by a failure. The engine has no open handle on the loop then. */
 void lc_engine_start(lc_engine *engine, void (*finished)(void *arg, const lc_engine_result *result), void *arg);
-/* Stop reading, drain, flush, commit, close; what is not done at the deadline is let go and will be read again. A second
- * call stops at once. */
+/* Stop reading, drain, flush, commit, close; what is not done at the deadline is let go and will be read again. A
+ * second call stops at once. */
 void lc_engine_stop(lc_engine *engine, int64_t within_ns);
 void lc_engine_destroy(lc_engine *engine);
 

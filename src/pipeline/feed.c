@@ -272,8 +272,8 @@ void lc_feed_abandon(lc_feed *feed, const char *key, const char *name, uint64_t 
       pipeline->edges[e].saved.abandoned_bytes += lost_bytes;
       pipeline->edges[e].changed = true;
     }
-    lc_log(LC_LOG_ERROR, "pipeline", "source is gone before it was read to its end", LC_S("pipeline", pipeline->resource.name),
-           LC_S("source", name), LC_I("lost_bytes", lost_bytes));
+    lc_log(LC_LOG_ERROR, "pipeline", "source is gone before it was read to its end",
+           LC_S("pipeline", pipeline->resource.name), LC_S("source", name), LC_I("lost_bytes", lost_bytes));
   }
   if (known != NULL) {
     lc_forget *forget = malloc(sizeof *forget);

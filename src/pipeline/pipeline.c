@@ -54,7 +54,8 @@ static int add_monitor(lc_pipeline *pipeline, lc_monitor *monitor, lc_error *err
 static int add_sink(lc_pipeline *pipeline, lc_sink *sink, lc_error *error) {
   for (uint32_t i = 0; i < pipeline->n_edges; i++) {
     if (pipeline->edges[i].sink == sink) {
-      return lc_error_set(error, LC_EINVAL, "sink %s stands twice in pipeline %s", sink->resource.name, pipeline->resource.name);
+      return lc_error_set(error, LC_EINVAL, "sink %s stands twice in pipeline %s", sink->resource.name,
+                          pipeline->resource.name);
     }
   }
   lc_edge *edge = &pipeline->edges[pipeline->n_edges];

@@ -1,5 +1,5 @@
-/* A pipeline: monitors, stages and sinks joined under a name. This header is how one is described; src/pipeline/engine.h
- * runs them.
+/* A pipeline: monitors, stages and sinks joined under a name. This header is how one is described;
+ * src/pipeline/engine.h runs them.
  *
  * Thread: the loop thread. */
 #ifndef LC_PIPELINE_PIPELINE_H

@@ -4,9 +4,10 @@
  *     used = lc_frame(&framing, batch, from, to);        // bytes [from, to) of the data block
  *     if (ended && used < to) lc_frame_rest(&framing, batch, used, to, LC_FRAME_ENDED);
  *
- * A line ends with '\n', which is not part of it; every other byte is (carriage returns, NUL, invalid UTF-8), and a blank
- * line is an empty record. A line longer than max_line is cut and marked LC_REC_TRUNCATED, its rest is skipped up to the
- * next line end, however far that is: `skipping` carries this from block to block, and through a restart in the mark.
+ * A line ends with '\n', which is not part of it; every other byte is (carriage returns, NUL, invalid UTF-8), and a
+ * blank line is an empty record. A line longer than max_line is cut and marked LC_REC_TRUNCATED, its rest is skipped up
+ * to the next line end, however far that is: `skipping` carries this from block to block, and through a restart in the
+ * mark.
  *
  * The bytes belong to the batch's last range, whose `end` stands for `from` and moves with what is used. Positions are
  * counted in bytes. The batch's tally counts the records and the used bytes.

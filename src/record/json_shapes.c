@@ -78,8 +78,8 @@ static lc_json_node *find_or_make(lc_json_shapes *shapes, const char *text, size
   return node;
 }
 
-const lc_json_node *lc_json_shapes_learn(lc_json_shapes *shapes, const lc_json_node *before, const char *text, size_t len,
-                                         size_t key_at, size_t key_len) {
+const lc_json_node *lc_json_shapes_learn(lc_json_shapes *shapes, const lc_json_node *before, const char *text,
+                                         size_t len, size_t key_at, size_t key_len) {
   const lc_json_node *stray = &shapes->nodes[LC_JSON_STRAY];
   if (len > LC_SCAN_KEY) return stray;
   for (size_t i = 0; i < len; i++) {

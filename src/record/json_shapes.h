@@ -54,15 +54,16 @@ typedef struct lc_json_shapes {
 lc_json_shapes *lc_json_shapes_of(lc_batch *batch);
 /* Forgets the graph when it is full and of no use any more. Between records only. */
 void lc_json_shapes_renew(lc_json_shapes *shapes);
-/* Finds or makes the node of a text (its key at `key_at`) and makes it a successor of `before`. Returns the node, or the
- * stray node when the text is too long or the table is full. */
-const lc_json_node *lc_json_shapes_learn(lc_json_shapes *shapes, const lc_json_node *before, const char *text, size_t len,
-                                         size_t key_at, size_t key_len);
+/* Finds or makes the node of a text (its key at `key_at`) and makes it a successor of `before`. Returns the node, or
+ * the stray node when the text is too long or the table is full. */
+const lc_json_node *lc_json_shapes_learn(lc_json_shapes *shapes, const lc_json_node *before, const char *text,
+                                         size_t len, size_t key_at, size_t key_len);
 /* The successors of `node` but the first, which did not match. NULL: none stands at `p`. */
 const lc_json_node *lc_json_shapes_other(lc_json_shapes *shapes, const lc_json_node *node, const char *p);
 
 /* The successor of `node` whose text stands at `p`, or NULL. */
-static inline const lc_json_node *lc_json_shapes_follow(lc_json_shapes *shapes, const lc_json_node *node, const char *p) {
+static inline const lc_json_node *lc_json_shapes_follow(lc_json_shapes *shapes, const lc_json_node *node,
+                                                        const char *p) {
   const lc_json_node *next = &shapes->nodes[node->next[0]];
   if (lc_likely(lc_scan_matches(p, next->text, next->mask))) return next;
   return node->n_next > 1 ? lc_json_shapes_other(shapes, node, p) : NULL;

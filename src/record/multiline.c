@@ -43,7 +43,8 @@ int lc_multiline_create(const lc_multiline_options *options, lc_multiline **ret,
     return lc_error_set(error, LC_EINVAL, "multiline: give `start` or `continuation`, not both");
   }
   const char *pattern = options->start != NULL ? options->start : options->continuation;
-  if (pattern == NULL) return lc_error_set(error, LC_EINVAL, "multiline: a pattern is missing: `start` or `continuation`");
+  if (pattern == NULL)
+    return lc_error_set(error, LC_EINVAL, "multiline: a pattern is missing: `start` or `continuation`");
   if (options->max_lines > LC_MULTILINE_LINES_MOST) {
     return lc_error_set(error, LC_EINVAL, "multiline: `max_lines` must be at most %u", LC_MULTILINE_LINES_MOST);
   }

@@ -5,8 +5,8 @@
  *     open = lc_multiline_join(multiline, &match, batch, first, flush);  // after framing
  *
  * A group is contiguous in its source, so a joined record is one slice from its first line to its last, inner line ends
- * included. Nothing is copied. An open group pins nothing: its lines are taken out of the batch again, and its source is
- * read from the group's start the next time.
+ * included. Nothing is copied. An open group pins nothing: its lines are taken out of the batch again, and its source
+ * is read from the group's start the next time.
  *
  * Thread: create and destroy on the loop thread; join on any, with a match of its own. */
 #ifndef LC_RECORD_MULTILINE_H
@@ -45,10 +45,10 @@ int lc_multiline_match_init(const lc_multiline *multiline, lc_multiline_match *m
 void lc_multiline_match_deinit(lc_multiline_match *match);
 
 /* Joins the lines in batch->records[first ..), all of the last range, in place; each was framed and counted on its own
- * before. `begin` is the position of the first line, relative to the range's begin. With `flush` the last group is closed
- * too. Otherwise it is taken out again (of the records, the range and the tally), and range->end is set back to its
- * start. `full`: no more can be read into this batch; then a group that starts with the first record is closed although
- * it may go on. Returns the number of bytes taken back, 0: none. */
+ * before. `begin` is the position of the first line, relative to the range's begin. With `flush` the last group is
+ * closed too. Otherwise it is taken out again (of the records, the range and the tally), and range->end is set back to
+ * its start. `full`: no more can be read into this batch; then a group that starts with the first record is closed
+ * although it may go on. Returns the number of bytes taken back, 0: none. */
 uint32_t lc_multiline_join(const lc_multiline *multiline, lc_multiline_match *match, lc_batch *batch, uint32_t first,
                            uint32_t begin, bool flush, bool full);
 

@@ -1,7 +1,7 @@
 /* The batch pool: a pipeline's memory budget.
  *
- * Counts all bytes of the batches it made, in use or spare. No room: lc_batch_pool_take returns NULL and `room` is called
- * once a batch comes back. Two batches are always granted, so that a tight budget slows and never stops.
+ * Counts all bytes of the batches it made, in use or spare. No room: lc_batch_pool_take returns NULL and `room` is
+ * called once a batch comes back. Two batches are always granted, so that a tight budget slows and never stops.
  *
  *     lc_batch *batch = lc_batch_pool_take(pool);
  *     ...

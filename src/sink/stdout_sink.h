@@ -1,7 +1,8 @@
 /* The stdout sink: lines to standard output, for a terminal or a pipe. At least once; a reader that went away
  * (EPIPE) is an error that is retried and shown, never a reason to drop.
  *
- *     rc = lc_stdout_sink_create(&(lc_stdout_sink_options){.format = LC_SINK_RAW}, registry, NULL, "p.lua:3", &sink, &error);
+ *     rc = lc_stdout_sink_create(&(lc_stdout_sink_options){.format = LC_SINK_RAW}, registry, NULL, "p.lua:3", &sink,
+ * &error);
  *
  * Thread: the loop thread. */
 #ifndef LC_SINK_STDOUT_SINK_H

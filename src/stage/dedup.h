@@ -3,12 +3,13 @@
  *     lc_dedup_options options = {.ttl_ns = 10 * LC_SECOND, .max_entries = 100000};
  *     rc = lc_dedup_create(&options, registry, NULL, "pipeline.lua:12", &stage, &error);
  *
- * The first record with a key passes, the ones after it are dropped (LC_DROP_DUPLICATE) until `ttl_ns` has gone by since
- * that first one: a repeat does not extend it. Remembers exactly the `max_entries` newest keys by a 128-bit hash; a new
- * key beyond them evicts the oldest. All memory, about 30 bytes an entry, is reserved by create; nothing grows later.
+ * The first record with a key passes, the ones after it are dropped (LC_DROP_DUPLICATE) until `ttl_ns` has gone by
+ * since that first one: a repeat does not extend it. Remembers exactly the `max_entries` newest keys by a 128-bit hash;
+ * a new key beyond them evicts the oldest. All memory, about 30 bytes an entry, is reserved by create; nothing grows
+ * later.
  *
- * The key is the whole record as it stands: its message, and the fields that stages added or changed. With `fields` it is
- * the values of those fields: strings by their content, everything else by its spelling; a field that a record lacks
+ * The key is the whole record as it stands: its message, and the fields that stages added or changed. With `fields` it
+ * is the values of those fields: strings by their content, everything else by its spelling; a field that a record lacks
  * counts as such, and a record that has none of them passes unchecked and is counted as `unkeyed`.
  *
  * Stats: checks, hits, entries, evictions, expired, unkeyed, bytes.

@@ -7,11 +7,11 @@
  *
  * Thread: its owner's.
  *
- * The keys stand in a ring in the order of their arrival, beside a ring of their times; so the oldest is at the tail, for
- * eviction and for expiry. An index of 64-byte buckets finds them: 15 slots, each a ring position with some bits of the
- * key, and a count of the keys whose home is here or before, and which live behind because the bucket was full. The count
- * tells a search where to stop; removing a key lowers it again, so that nothing is left behind: no tombstones, no moves.
- * Memory: 24 bytes an entry for the rings, 5.5 for the index. */
+ * The keys stand in a ring in the order of their arrival, beside a ring of their times; so the oldest is at the tail,
+ * for eviction and for expiry. An index of 64-byte buckets finds them: 15 slots, each a ring position with some bits of
+ * the key, and a count of the keys whose home is here or before, and which live behind because the bucket was full. The
+ * count tells a search where to stop; removing a key lowers it again, so that nothing is left behind: no tombstones, no
+ * moves. Memory: 24 bytes an entry for the rings, 5.5 for the index. */
 #ifndef LC_STAGE_DEDUP_TABLE_H
 #define LC_STAGE_DEDUP_TABLE_H
 
@@ -48,8 +48,8 @@ lc_dedup_table_stats lc_dedup_table_stats_get(const lc_dedup_table *table);
 /* Appends its keys with their ages and the time, 17 bytes an entry and more, to be read back by load. `purpose` is kept
  * with them. LC_ENOMEM. */
 int lc_dedup_table_save(const lc_dedup_table *table, uint64_t purpose, lc_buf *ret, lc_error *error) LC_CHECK;
-/* Takes over what save wrote; of more than max_entries the newest. LC_ECORRUPT when the bytes are damaged, LC_EINVAL when
- * they were saved for another purpose or by a newer program: the table is empty then. */
+/* Takes over what save wrote; of more than max_entries the newest. LC_ECORRUPT when the bytes are damaged, LC_EINVAL
+ * when they were saved for another purpose or by a newer program: the table is empty then. */
 int lc_dedup_table_load(lc_dedup_table *table, uint64_t purpose, const void *bytes, size_t len, lc_error *error)
     LC_CHECK;
 

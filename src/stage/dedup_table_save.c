@@ -45,7 +45,8 @@ int lc_dedup_table_save(const lc_dedup_table *table, uint64_t purpose, lc_buf *r
   }
   add_varint(ret, (uint64_t)(table->clock - before));
   if (!ret->failed) add_u64(ret, lc_hash64(ret->data + begin, ret->len - begin));
-  if (ret->failed) return lc_error_set(error, LC_ENOMEM, "out of memory to save a dedup cache of %u entries", table->entries);
+  if (ret->failed)
+    return lc_error_set(error, LC_ENOMEM, "out of memory to save a dedup cache of %u entries", table->entries);
   return 0;
 }
 

@@ -3,9 +3,9 @@
  *     lc_json_stage_options options = {.on_error = LC_ON_ERROR_PASS};
  *     rc = lc_json_stage_create(&options, registry, "pipeline.lua:12", &stage, &error);
  *
- * The message is replaced by the object's fields, as slices of its text (record/json.h): nothing is copied, numbers, key
- * order and unknown bytes leave unchanged. What is not an object goes where `on_error` says; passed on it keeps its message
- * and is marked LC_REC_UNPARSED. Records that are objects already are left alone.
+ * The message is replaced by the object's fields, as slices of its text (record/json.h): nothing is copied, numbers,
+ * key order and unknown bytes leave unchanged. What is not an object goes where `on_error` says; passed on it keeps its
+ * message and is marked LC_REC_UNPARSED. Records that are objects already are left alone.
  *
  * Stats: records, unparsed.
  *
