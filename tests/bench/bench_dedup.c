@@ -104,8 +104,7 @@ static double run(bench *self, uint64_t first, uint64_t n, uint64_t wrap) {
   return (double)spent / 1e9;
 }
 
-static void report(const char *name, bench *self, uint64_t entries, uint64_t checks) {
-  long before = resident_kb();
+static void report(const char *name, bench *self, long before, uint64_t entries, uint64_t checks) {
   run(self, 0, entries, 0);
   long filled = resident_kb();
   double distinct = run(self, whole(entries), checks, 0);
@@ -128,20 +127,22 @@ int main(int argc, char **argv) {
          (unsigned long long)checks);
 
   lc_error error;
+  long before = resident_kb();
   bench ours = {0};
   if (lc_dedup_table_create(entries, INT64_MAX / 4, &ours.table, &error) != 0) {
     fprintf(stderr, "%s\n", error.message);
     return 1;
   }
-  report("logcap", &ours, entries, checks);
+  report("logcap", &ours, before, entries, checks);
   printf("           %.1f MB reserved\n", (double)lc_dedup_table_stats_get(ours.table).bytes / 1e6);
   lc_dedup_table_destroy(ours.table);
 
+  before = resident_kb();
   plain other = {.max = entries, .n_heads = (uint64_t)entries * 4 / 3};
   other.newest = &other.oldest;
   other.heads = calloc(other.n_heads, sizeof *other.heads);
   if (!other.heads) return 1;
-  report("plain", &(bench){.plain = &other}, entries, checks);
+  report("plain", &(bench){.plain = &other}, before, entries, checks);
   while (other.n > 0) plain_evict(&other);
   free(other.heads);
   return 0;
