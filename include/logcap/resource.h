@@ -72,7 +72,7 @@ void lc_resource_release(lc_resource *res);
 void lc_resource_close(lc_resource *res);
 /* The resource says that it works now. LC_ECLOSED when a close was asked before. Loop thread. */
 int lc_resource_opened(lc_resource *res, lc_error *error) LC_CHECK;
-/* The resource says that it holds nothing any more. Loop thread. Without a reference nothing may touch it afterwards. */
+/* The resource says that it holds nothing any more. Loop thread. Without a reference nothing may touch it then. */
 void lc_resource_closed(lc_resource *res);
 
 static inline lc_resource_state lc_resource_state_of(const lc_resource *res) {
