@@ -52,26 +52,30 @@ static int finish(binder *b) {
   return rc != SQLITE_OK ? rc : clear_rc;
 }
 
-/* A key belongs to one source: an older one with the same key gives way, or the commit could never succeed. */
+static int write_source(lc_store *store, lc_store_sql which, const lc_changes *changes, const lc_change *item) {
+  binder b = {store->statements[which], 1, SQLITE_OK};
+  bind_number(&b, item->id);
+  bind_number(&b, item->source.monitor_id);
+  bind_text(&b, changes->text + item->text);
+  bind_text(&b, changes->text + item->text2);
+  bind_number(&b, item->value);
+  return finish(&b);
+}
+
+/* Nearly always the source is known. A key belongs to one source: an older one with the same key gives way, or the commit
+ * could never succeed. */
 static int put_source(lc_store *store, const lc_changes *changes, const lc_change *item) {
-  const char *key = changes->text + item->text;
-  int rc = SQLITE_OK;
+  int rc = write_source(store, LC_SQL_TOUCH_SOURCE, changes, item);
+  if (rc != SQLITE_OK || sqlite3_changes(store->db) > 0) return rc;
   const lc_store_sql free_sql[] = {LC_SQL_FREE_KEY_CURSORS, LC_SQL_FREE_KEY};
   for (int i = 0; i < 2 && rc == SQLITE_OK; i++) {
     binder older = {store->statements[free_sql[i]], 1, SQLITE_OK};
     bind_number(&older, item->source.monitor_id);
-    bind_text(&older, key);
+    bind_text(&older, changes->text + item->text);
     bind_number(&older, item->id);
     rc = finish(&older);
   }
-  if (rc != SQLITE_OK) return rc;
-  binder b = {store->statements[LC_SQL_PUT_SOURCE], 1, SQLITE_OK};
-  bind_number(&b, item->id);
-  bind_number(&b, item->source.monitor_id);
-  bind_text(&b, key);
-  bind_text(&b, changes->text + item->text2);
-  bind_number(&b, item->value);
-  return finish(&b);
+  return rc == SQLITE_OK ? write_source(store, LC_SQL_PUT_SOURCE, changes, item) : rc;
 }
 
 static int put_cursor(lc_store *store, const lc_changes *changes, const lc_change *item) {

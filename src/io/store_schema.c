@@ -30,8 +30,8 @@ static const char *const statement_sql[LC_SQL_STATEMENTS] = {
     [LC_SQL_FULL] = "PRAGMA synchronous=FULL",
     [LC_SQL_NORMAL] = "PRAGMA synchronous=NORMAL",
     [LC_SQL_PUT_RESOURCE] = "INSERT INTO resource (id, identity) VALUES (?1, ?2)",
-    [LC_SQL_PUT_SOURCE] = "INSERT INTO source (id, monitor, key, name, seen) VALUES (?1, ?2, ?3, ?4, ?5)"
-                          " ON CONFLICT (id) DO UPDATE SET name = excluded.name, seen = excluded.seen",
+    [LC_SQL_TOUCH_SOURCE] = "UPDATE source SET name = ?4, seen = ?5 WHERE id = ?1 AND monitor = ?2 AND key = ?3",
+    [LC_SQL_PUT_SOURCE] = "INSERT OR REPLACE INTO source (id, monitor, key, name, seen) VALUES (?1, ?2, ?3, ?4, ?5)",
     [LC_SQL_FREE_KEY_CURSORS] =
         "DELETE FROM cursor WHERE source IN (SELECT id FROM source WHERE monitor = ?1 AND key = ?2 AND id <> ?3)",
     [LC_SQL_FREE_KEY] = "DELETE FROM source WHERE monitor = ?1 AND key = ?2 AND id <> ?3",

@@ -237,6 +237,7 @@ static void run_commit(uv_work_t *work) {
     lc_sink *sink = engine->sinks[i];
     if (sink->ops->sync != NULL) job->rc = sink->ops->sync(sink, &job->error);
   }
+  if (job->rc == 0 && job->safety == LC_STORE_DURABLE) job->rc = lc_dlq_sync(engine->dlq, &job->error);
   if (job->rc == 0) job->rc = lc_store_apply(engine->runtime->store, &job->changes, job->safety, &job->error);
 }
 
