@@ -141,9 +141,10 @@ static int fill_about(lc_encoder *encoder, const lc_batch *batch, const lc_recor
     lc_buf_add_json_string(about, labels->items[i].value, strlen(labels->items[i].value));
   }
   lc_buf_addc(about, '}');
-  encoder->about_filled = !about->failed;
   encoder->range = rec->range;
-  return about->failed ? LC_ENOMEM : 0;
+  encoder->about_filled = !about->failed;
+  if (about->failed) lc_buf_free(about); /* so that the next try may succeed */
+  return encoder->about_filled ? 0 : LC_ENOMEM;
 }
 
 /* A piece of metadata, unless the record has a field of this name. */

@@ -43,13 +43,15 @@ static const char *moved(const char *bytes, const char *old_base, const lc_batch
   return old_base != NULL && offset < old_len ? batch->base[1] + offset : bytes;
 }
 
-static lc_json_set *cache_slot(lc_json_shapes *shapes, const char *key, size_t key_len, const piece *value) {
-  uint32_t hash = (uint32_t)(key_len * 31 + value->len);
-  hash = hash * 31 + (unsigned char)key[0] * 7u + (unsigned char)key[key_len - 1];
+/* The pair of places where a text is remembered. A piece's ends tell most values from each other. */
+static lc_json_set *cache_pair(lc_json_shapes *shapes, const char *key, size_t key_len, const piece *value) {
+  uint32_t hash = (uint32_t)key_len << 8 ^ (uint32_t)value->len << 16 ^ (unsigned char)key[0];
+  hash = hash * 0x9E3779B1u ^ (unsigned char)key[key_len - 1];
   if (value->len > 0) {
-    hash = hash * 31 + (unsigned char)value->bytes[0] * 7u + (unsigned char)value->bytes[value->len - 1];
+    hash = hash * 0x9E3779B1u ^ (unsigned char)value->bytes[0];
+    hash = hash * 0x9E3779B1u ^ (unsigned char)value->bytes[value->len - 1];
   }
-  return &shapes->sets[(hash ^ hash >> 5) & (LC_JSON_SETS - 1)];
+  return &shapes->sets[(hash * 0x9E3779B1u >> 16) & (LC_JSON_SETS - 2)];
 }
 
 static bool cached(const lc_batch *batch, const lc_json_set *set, const char *key, size_t key_len, const piece *value) {
@@ -109,14 +111,18 @@ static int make_text(lc_batch *batch, const char *key, size_t key_len, piece val
       (value.type == LC_JSON_STRING && !value.quote)) {
     return write_text(batch, key, key_len, value, ret);
   }
-  lc_json_set *set = cache_slot(shapes, key, key_len, &value);
-  if (cached(batch, set, key, key_len, &value)) {
+  lc_json_set *pair = cache_pair(shapes, key, key_len, &value);
+  for (unsigned i = 0; i < 2; i++) {
+    const lc_json_set *set = &pair[i];
+    if (!cached(batch, set, key, key_len, &value)) continue;
     *ret = (lc_field){set->key, set->key + set->key_len + 2, set->value_len, set->key_len, set->type, 0};
     return 0;
   }
   int rc = write_text(batch, key, key_len, value, ret);
-  if (rc == 0) *set = (lc_json_set){ret->key, ret->value_len, ret->key_len, ret->type, true};
-  return rc;
+  if (rc != 0) return rc;
+  pair[1] = pair[0];
+  pair[0] = (lc_json_set){ret->key, ret->value_len, ret->key_len, ret->type, true};
+  return 0;
 }
 
 /* Whether the field's value still stands in the record's object. */

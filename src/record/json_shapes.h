@@ -18,7 +18,7 @@
 #define LC_JSON_NODES 256u
 #define LC_JSON_SUCCESSORS 4u
 #define LC_JSON_SLOTS 1024u /* of the hash table of nodes; a power of two, at most 1/4 full */
-#define LC_JSON_SETS 32u    /* remembered set fields; a power of two */
+#define LC_JSON_SETS 64u    /* remembered set fields, in pairs; a power of two */
 #define LC_JSON_ROOT 0u     /* the node before a record's first key */
 #define LC_JSON_STRAY 1u    /* stands for every key that is not remembered */
 
