@@ -148,25 +148,38 @@ static int lock_directory(const char *directory, int *ret_fd, lc_error *error) {
   }
 }
 
-int lc_state_dir_open(const char *option, lc_state_mode mode, lc_state_dir **ret, lc_error *error) {
+static int new_state(const char *option, lc_state_dir **ret, lc_error *error) {
   lc_buf path = {0};
-  lc_state_dir *state = calloc(1, sizeof *state);
   int rc = lc_state_dir_resolve(option, &path, error);
-  if (rc == 0 && state != NULL) state->path = strdup(lc_buf_cstr(&path));
+  if (rc != 0) return rc;
+  lc_state_dir *state = calloc(1, sizeof *state);
+  char *copy = strdup(lc_buf_cstr(&path));
+  bool failed = state == NULL || copy == NULL || path.failed;
   lc_buf_free(&path);
-  if (rc == 0 && (state == NULL || state->path == NULL)) {
-    rc = lc_error_set(error, LC_ENOMEM, "out of memory: cannot open the state directory");
+  if (failed) {
+    free(state);
+    free(copy);
+    return lc_error_set(error, LC_ENOMEM, "out of memory: cannot open the state directory");
   }
-  if (rc == 0 && mode == LC_STATE_CREATE) rc = lc_durable_mkdirs(state->path, 0700, error);
+  state->path = copy;
+  *ret = state;
+  return 0;
+}
+
+int lc_state_dir_open(const char *option, lc_state_mode mode, lc_state_dir **ret, lc_error *error) {
+  lc_state_dir *state = NULL;
+  int rc = new_state(option, &state, error);
+  if (rc != 0) return rc;
+  if (mode == LC_STATE_CREATE) rc = lc_durable_mkdirs(state->path, 0700, error);
   if (rc == 0) rc = check_owner(state->path, error);
   if (rc == 0) rc = lock_directory(state->path, &state->lock_fd, error);
-  if (rc == 0) {
-    *ret = state;
-    return 0;
+  if (rc != 0) {
+    free(state->path);
+    free(state);
+    return rc;
   }
-  if (state != NULL) free(state->path);
-  free(state);
-  return rc;
+  *ret = state;
+  return 0;
 }
 
 void lc_state_dir_close(lc_state_dir *state) {

@@ -62,8 +62,8 @@ static int write_source(lc_store *store, lc_store_sql which, const lc_changes *c
   return finish(&b);
 }
 
-/* Nearly always the source is known. A key belongs to one source: an older one with the same key gives way, or the commit
- * could never succeed. */
+/* Nearly always the source is known. A key belongs to one source: an older one with the same key gives way, or the
+ * commit could never succeed. */
 static int put_source(lc_store *store, const lc_changes *changes, const lc_change *item) {
   int rc = write_source(store, LC_SQL_TOUCH_SOURCE, changes, item);
   if (rc != SQLITE_OK || sqlite3_changes(store->db) > 0) return rc;

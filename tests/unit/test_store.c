@@ -191,8 +191,8 @@ static void test_sources_and_cursors(void **state) {
 static void test_outputs(void **state) {
   fixture *f = *state;
   lc_changes c = {0};
-  lc_stored_output output = {.id = lc_store_new_output_id(f->store), .sink_id = 4, .path = "/out/a", .pending = "/out/b",
-                             .inode = 11, .birth_ns = 12, .device = 13, .length = 100, .tail_hash = UINT64_MAX,
+  lc_stored_output output = {.id = lc_store_new_output_id(f->store), .sink_id = 4, .path = "/out/a",
+                             .pending = "/out/b", .inode = 11, .birth_ns = 12, .device = 13, .length = 100, .tail_hash = UINT64_MAX,
                              .tail_len = 64, .made_ns = 14};
   assert_int_equal(lc_changes_output(&c, &output, false), 0);
   apply(f, &c, LC_STORE_NORMAL);

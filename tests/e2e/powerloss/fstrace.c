@@ -4,14 +4,15 @@
  *     FSTRACE_ROOT=/tmp/x/world FSTRACE_OUT=/tmp/x/trace FSTRACE_VAULT=/tmp/x/vault LD_PRELOAD=./fstrace.so program
  *
  * Each call is made and recorded under one lock, so that the trace has the order in which the kernel saw them. Every
- * file gets a second name in the vault, a number, when it is created: so its inode lives on, and a replay can put the very
- * same inode back. What cannot be replayed (shared writable mappings, copies inside the kernel) is recorded as such.
+ * file gets a second name in the vault, a number, when it is created: so its inode lives on, and a replay can put the
+ * very same inode back. What cannot be replayed (shared writable mappings, copies inside the kernel) is recorded as such.
  * A record: struct record, then two texts, or one text and data. Read by replay.py. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +48,8 @@ static struct {
 static void put(uint32_t op, uint32_t handle, int64_t number, int64_t extra, const void *first, size_t first_len,
                 const void *second, size_t second_len) {
   struct record r = {op, (uint32_t)first_len, (uint32_t)second_len, handle, number, extra};
-  struct iovec parts[3] = {{&r, sizeof r}, {(void *)(uintptr_t)first, first_len}, {(void *)(uintptr_t)second, second_len}};
+  struct iovec parts[3] = {
+      {&r, sizeof r}, {(void *)(uintptr_t)first, first_len}, {(void *)(uintptr_t)second, second_len}};
   ssize_t n = syscall(SYS_writev, trace_fd, parts, 3);
   if (n != (ssize_t)(sizeof r + first_len + second_len)) abort();
 }
@@ -311,7 +313,8 @@ static void not_followed(int fd, const char *what) {
   pthread_mutex_unlock(&lock);
 }
 void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset) {
-  if ((protection & PROT_WRITE) != 0 && (flags & MAP_SHARED) != 0 && fd >= 0) not_followed(fd, "a shared writable mapping");
+  bool shared = (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0;
+  if (shared && fd >= 0) not_followed(fd, "a shared writable mapping");
   return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
 }
 void *mmap64(void *at, size_t len, int protection, int flags, int fd, off_t offset) {

@@ -1,0 +1,135 @@
+"""Power loss at any moment: with fsync = true a restart ends exact.
+
+A run under load, with rotating inputs and outputs, is traced; then the power is lost at moments of the trace, what was not
+synced is dropped (or, per seed, kept in part), logcap is started again on what is left, and the lines in each sink's outputs
+must be those of the inputs. LC_POWERLOSS_CUTS says how many moments (24; scripts use more).
+"""
+import collections
+import gzip
+import os
+import random
+import time
+
+import pytest
+
+from powerloss.replay import Disk, World, RENAME, SYNC, DATASYNC, UNLINK, MKDIR, build_tracer
+
+CUTS = int(os.environ.get("LC_POWERLOSS_CUTS", "24"))
+SERVICES = 3
+
+PIPELINE = '''
+logcap.pipeline {
+  name = "p",
+  from = logcap.file_monitor { paths = { "in/app.log*" }, start = "beginning" },
+  stages = { logcap.json {} },
+  to = {
+    logcap.file_sink { name = "all", path = "world/out/all.log", format = "raw", fsync = true,
+                       rotate = { size = "20KiB" } },
+    logcap.file_sink { name = "split", path = "world/out/split/{service}.ndjson", fsync = true,
+                       rotate = { size = "8KiB" }, compress = "gzip" },
+  },
+}
+'''
+
+
+@pytest.fixture(scope="module")
+def tracer(tmp_path_factory):
+    return build_tracer(tmp_path_factory.mktemp("tracer"))
+
+
+class Load:
+    """Inputs that grow and are rotated by rename."""
+
+    def __init__(self, folder):
+        self.folder, self.lines = folder, 0
+        folder.mkdir()
+
+    def write(self, count):
+        with open(self.folder / "app.log", "ab") as file:
+            for _ in range(count):
+                file.write(b'{"service":"s%d","n":%d,"pad":"%s"}\n'
+                           % (self.lines % SERVICES, self.lines, b"x" * (self.lines * 7 % 90)))
+                self.lines += 1
+
+    def rotate(self, number):
+        os.rename(self.folder / "app.log", self.folder / f"app.log.{number}")
+
+    def all(self):
+        return collections.Counter(line for path in self.folder.iterdir() for line in path.read_bytes().splitlines())
+
+
+def outputs(folder):
+    """Every line in the files below `folder`, compressed or not."""
+    found = collections.Counter()
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            continue
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        assert data.endswith(b"\n") or not data, f"{path} ends in the middle of a line"
+        found.update(data.splitlines())
+    return found
+
+
+def traced_run(lc, world, load, end, seconds):
+    lc.state = world.root / "state"
+    daemon = lc.start(env=world.environment())
+    until, step = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        load.write(40)
+        step += 1
+        if step % 15 == 0:
+            load.rotate(step)
+        assert daemon.process.poll() is None, daemon.log()
+        time.sleep(0.02)
+    if end == "kill":
+        daemon.kill()
+    else:
+        assert daemon.stop() == 0
+
+
+def moments(disk, rng):
+    """Where to cut: half of them beside syncs and changes of names, where protocols break; the end, too."""
+    tricky = [i + d for i, event in enumerate(disk.log) for d in (0, 1)
+              if event[0] in (RENAME, SYNC, DATASYNC, UNLINK, MKDIR)]
+    chosen = set(rng.sample(tricky, min(len(tricky), CUTS // 2)))
+    chosen |= {rng.randrange(disk.events) for _ in range(CUTS - CUTS // 2)} | {disk.events}
+    return sorted(chosen)
+
+
+def difference(expected, found):
+    lost, extra = expected - found, found - expected
+    return f"{sum(lost.values())} lost, {sum(extra.values())} twice: {[*lost][:3]} {[*extra][:3]}"
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_restart_ends_exact(lc, tmp_path, tracer, end):
+    world = World(tmp_path, tracer)
+    load = Load(tmp_path / "in")
+    lc.pipeline(PIPELINE)
+    load.write(200)
+    traced_run(lc, world, load, end, seconds=3.5)
+    expected = load.all()
+    assert len(expected) == load.lines
+
+    disk = Disk(world)
+    whole = Disk(world)
+    whole.advance(whole.events)
+    if end == "stop":
+        assert whole.seen() == world.files(), "the tracer missed something"
+    rng = random.Random(2)
+    for number, cut in enumerate(moments(disk, rng)):
+        disk.advance(cut)
+        disk.lose_power(None if number % 2 == 0 else random.Random(cut))
+        what = f"cut {cut} of {disk.events}, {'all unsynced dropped' if number % 2 == 0 else 'some kept'}"
+        done = lc.call("run", "--once", lc.file)
+        assert done.returncode == 0, f"{what}: exit {done.returncode}\n{done.stderr[-4000:]}"
+        for sink in ("all.log*", "split"):
+            found = collections.Counter()
+            if sink == "split":
+                found = outputs(world.root / "out" / "split")
+            else:
+                for path in (world.root / "out").glob(sink):
+                    found.update(path.read_bytes().splitlines())
+            assert found == expected, f"{what}, {sink}: {difference(expected, found)}\n{done.stderr[-4000:]}"
