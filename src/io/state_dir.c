@@ -159,7 +159,8 @@ static int new_state(const char *option, lc_state_dir **ret, lc_error *error) {
   if (failed) {
     free(state);
     free(copy);
-    return lc_error_set(error, LC_ENOMEM, "out of memory: cannot open the state directory");
+    lc_error_set(error, LC_ENOMEM, "out of memory: cannot open the state directory");
+    return LC_ENOMEM;
   }
   state->path = copy;
   *ret = state;
