@@ -17,6 +17,7 @@
 #include "record/multiline.h"
 
 #define LC_FILE_MAX_LINE_DEFAULT (UINT64_C(256) << 10)
+#define LC_FILE_MAX_LINE_MOST (UINT64_C(16) << 20)
 #define LC_FILE_MAX_OPEN_DEFAULT 100u
 #define LC_FILE_ROTATED_WAIT_DEFAULT (INT64_C(5) * 1000000000)
 #define LC_FILE_DELETED_BYTES_DEFAULT (UINT64_C(1) << 30)
@@ -32,7 +33,7 @@ typedef struct lc_file_monitor_options {
                           ("end"). Files that appear later are always read from the beginning */
   bool hidden;         /* wildcards match names that begin with a dot. Default: false */
   bool follow_symlinks; /* a link to a file stands for that file. Default: true */
-  uint64_t max_line;    /* bytes; a longer line is cut, marked, and its rest skipped. Default: 256 KiB, also the most */
+  uint64_t max_line;    /* bytes; a longer line is cut, marked, and its rest skipped. Default: 256 KiB; at most 16 MiB */
   lc_multiline_options multiline; /* no pattern (default): each line is a record */
   uint32_t max_open_files;        /* descriptors held at a time. Default: 100; at least 1 */
   int64_t rotated_wait_ns;  /* a renamed or deleted file is let go when it is at its end twice, this far apart. Default:

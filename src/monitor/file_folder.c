@@ -1,0 +1,120 @@
+#include "monitor/file_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct folder_entry {
+  lc_file_id id;
+  uint32_t name; /* offset in names */
+} folder_entry;
+
+struct lc_folder_list {
+  char *folder;          /* owned */
+  folder_entry *entries; /* owned; sorted by id */
+  size_t n, cap;
+  char *names; /* owned */
+  size_t names_len, names_cap;
+};
+
+void lc_folder_free(lc_folder_list *list) {
+  if (list == NULL) return;
+  free(list->folder);
+  free(list->entries);
+  free(list->names);
+  free(list);
+}
+
+static int compare_entries(const void *a, const void *b) {
+  const lc_file_id *left = a, *right = b; /* the id is an entry's first member */
+  if (left->inode != right->inode) return left->inode < right->inode ? -1 : 1;
+  if (left->birth_ns != right->birth_ns) return left->birth_ns < right->birth_ns ? -1 : 1;
+  return 0;
+}
+
+static bool add_entry(lc_folder_list *list, lc_file_id id, const char *name) {
+  size_t len = strlen(name) + 1;
+  if (list->n == list->cap) {
+    size_t cap = list->cap == 0 ? 64 : list->cap * 2;
+    folder_entry *grown = realloc(list->entries, cap * sizeof *grown);
+    if (grown == NULL) return false;
+    list->entries = grown;
+    list->cap = cap;
+  }
+  if (list->names_len + len > list->names_cap) {
+    size_t cap = (list->names_len + len) * 2;
+    char *grown = realloc(list->names, cap);
+    if (grown == NULL) return false;
+    list->names = grown;
+    list->names_cap = cap;
+  }
+  list->entries[list->n++] = (folder_entry){id, (uint32_t)list->names_len};
+  memcpy(list->names + list->names_len, name, len);
+  list->names_len += len;
+  return true;
+}
+
+/* Reads all names. 0 or errno. */
+static int fill(lc_folder_list *list, DIR *folder) {
+  for (;;) {
+    errno = 0;
+    struct dirent *entry = readdir(folder);
+    if (entry == NULL) return errno;
+    if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN) continue;
+    lc_file_stat found;
+    if (lc_file_stat_at(dirfd(folder), entry->d_name, &found) != 0 || !found.regular) continue;
+    if (!add_entry(list, found.id, entry->d_name)) return ENOMEM;
+  }
+}
+
+static int open_list(const char *folder, size_t len, lc_folder_list **ret) {
+  lc_folder_list *list = calloc(1, sizeof *list);
+  if (list == NULL) return ENOMEM;
+  list->folder = strndup(folder, len);
+  int rc = list->folder == NULL ? ENOMEM : 0;
+  if (rc == 0) {
+    DIR *stream = opendir(list->folder);
+    rc = stream == NULL ? errno : fill(list, stream);
+    if (stream != NULL) closedir(stream);
+  }
+  if (rc != 0) {
+    lc_folder_free(list);
+    return rc;
+  }
+  if (list->n > 1) qsort(list->entries, list->n, sizeof *list->entries, compare_entries);
+  *ret = list;
+  return 0;
+}
+
+static int failed(int sys, int *ret_errno) {
+  if (sys == ENOENT || sys == ENOTDIR) return LC_ENOENT;
+  *ret_errno = sys;
+  return sys == ENOMEM ? LC_ENOMEM : LC_ESYS;
+}
+
+int lc_folder_find(lc_folder_list **list, const char *path, lc_file_id id, char **ret_path, int *ret_errno) {
+  const char *slash = strrchr(path, '/');
+  if (slash == NULL) return LC_ENOENT;
+  size_t len = (size_t)(slash - path) + 1; /* with the slash: "/" stays a folder */
+  if (*list != NULL && (strlen((*list)->folder) != len || memcmp((*list)->folder, path, len) != 0)) {
+    lc_folder_free(*list);
+    *list = NULL;
+  }
+  if (*list == NULL) {
+    int sys = open_list(path, len, list);
+    if (sys != 0) return failed(sys, ret_errno);
+  }
+  if ((*list)->n == 0) return LC_ENOENT;
+  folder_entry *entry =
+      bsearch(&id, (*list)->entries, (*list)->n, sizeof *(*list)->entries, compare_entries);
+  if (entry == NULL) return LC_ENOENT;
+  const char *name = (*list)->names + entry->name;
+  char *found = malloc(len + strlen(name) + 1);
+  if (found == NULL) return failed(ENOMEM, ret_errno);
+  memcpy(found, path, len);
+  memcpy(found + len, name, strlen(name) + 1);
+  *ret_path = found;
+  return 0;
+}
