@@ -7,6 +7,7 @@
 
 #include "base/registry.h"
 #include "bind/state.h"
+#include "feed.h"
 
 /* busted ends with os.exit: here that is an error which carries the code, so that this program can look for leaks. */
 static const char run_busted[] =
@@ -25,6 +26,11 @@ static int run(lc_state *state, int argc, char **argv, lc_error *error) {
     lua_rawseti(L, -2, i);
   }
   lua_setglobal(L, "arg");
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
+  lua_pushcfunction(L, lc_feed_open);
+  lua_setfield(L, -2, "spec.feed");
+  lua_pop(L, 2);
   if (luaL_loadbuffer(L, run_busted, sizeof run_busted - 1, "=specs") != 0) {
     return lc_error_set(error, LC_EINVAL, "%s", lua_tostring(L, -1));
   }

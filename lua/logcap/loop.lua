@@ -1,0 +1,37 @@
+-- The loop of a Lua stage over the records of a batch.
+--
+-- Its source is compiled for each stage anew, so that each stage has its own prototype and with it its own machine code: a
+-- shared one would be specialised to the function of the first stage.
+
+local record = require "logcap.record"
+
+local pcall, tostring, type = pcall, tostring, type
+
+local source = [[
+local next_record, drop, refuse, view, Record, describe, pcall, fn = ...
+return function()
+  while next_record(view) do
+    local ok, verdict = pcall(fn, Record(view.serial))
+    if not ok then
+      local reason = describe(verdict)
+      refuse(view, reason, #reason)
+    elseif verdict == false then
+      drop(view)
+    end
+  end
+end
+]]
+
+-- An error may be anything, and its __tostring may fail as well.
+local function describe(err)
+  if type(err) == "string" then return err end
+  local ok, text = pcall(tostring, err)
+  return ok and type(text) == "string" and text or "an error that cannot be shown"
+end
+
+---@param fn fun(rec: logcap.Record): boolean?
+---@return fun() loop over the records that the view has in hand
+return function(fn)
+  local make = assert(loadstring(source, "=logcap loop"))
+  return make(record.next, record.drop, record.refuse, record.view, record.Record, describe, pcall, fn)
+end

@@ -1,0 +1,35 @@
+/* What several constructors share. */
+#include "bind/kinds.h"
+#include "sink/format.h"
+
+const char *const lc_words_on_error[] = {"dlq", "pass", "drop", "stop", NULL};
+const char *const lc_words_format[] = {"json", "raw", NULL};
+
+const lc_option lc_options_multiline[] = {
+    {.name = "start", .type = LC_OPT_STRING, .at = offsetof(lc_multiline_options, start)},
+    {.name = "continuation", .type = LC_OPT_STRING, .at = offsetof(lc_multiline_options, continuation)},
+    {.name = "negate", .type = LC_OPT_BOOL, .at = offsetof(lc_multiline_options, negate)},
+    {.name = "max_lines", .type = LC_OPT_INTEGER, .at = offsetof(lc_multiline_options, max_lines),
+     .size = sizeof(uint32_t), .least = 1, .most = LC_MULTILINE_LINES_MOST},
+    {.name = "max_bytes", .type = LC_OPT_SIZE, .at = offsetof(lc_multiline_options, max_bytes),
+     .size = sizeof(uint64_t), .least = 1},
+    {.name = "timeout", .type = LC_OPT_DURATION, .at = offsetof(lc_multiline_options, timeout_ns),
+     .least = 1000000},
+    LC_OPTION_END,
+};
+
+void lc_bind_check_multiline(lua_State *L, const char *kind, const lc_multiline_options *multiline) {
+  lua_getfield(L, 1, "multiline");
+  bool given = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (given && (multiline->start != NULL) == (multiline->continuation != NULL)) {
+    lc_raise(L, "%s: option \"multiline\" needs either start or continuation; write multiline = { start = \"^\\\\d\" }", kind);
+  }
+}
+
+int lc_bind_finish(lua_State *L, lc_handle *handle, const char *kind, int rc, lc_resource *made,
+                   const lc_error *error) {
+  if (rc != 0) return lc_raise(L, "%s: %s", kind, error->message);
+  lc_handle_open(handle, made);
+  return 1;
+}

@@ -1,0 +1,158 @@
+#include "bind/generation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind/collect.h"
+
+/* --- what pipelines are made of --- */
+
+static const char *where(const lc_resource *res) { return res->made_at; }
+
+int lc_generation_check_name(const lc_generation *generation, const char *name, lc_error *error) {
+  for (size_t i = 0; i < generation->n_pipelines; i++) {
+    if (strcmp(generation->names[i], name) != 0) continue;
+    return lc_error_set(error, LC_EINVAL, "there is a pipeline \"%.100s\" already, made at %s; give each its own name",
+                        name, generation->made_at[i]);
+  }
+  return 0;
+}
+
+static int check_against(const lc_part *old, const lc_part *new, lc_error *error) {
+  const lc_resource *a = old->resource, *b = new->resource;
+  if (a == b && new->role == LC_ROLE_MONITOR) {
+    return lc_error_set(error, LC_EINVAL,
+                        "the %s made at %s already feeds pipeline \"%.100s\"; a monitor feeds one pipeline, which may have "
+                        "several sinks",
+                        b->kind, where(b), old->pipeline);
+  }
+  if (a == b || new->role == LC_ROLE_STAGE) return 0;
+  if (old->claim != NULL && new->claim != NULL && strcmp(old->claim, new->claim) == 0) {
+    return lc_error_set(error, LC_EINVAL, "two resources have %.150s: the %s made at %s and the one made at %s; use one for both",
+                        new->claim, b->kind, where(a), where(b));
+  }
+  if (strcmp(a->identity, b->identity) == 0) {
+    return lc_error_set(error, LC_EINVAL, "the %s made at %s and the one made at %s cannot be told apart; give each a name of its own",
+                        b->kind, where(a), where(b));
+  }
+  return 0;
+}
+
+int lc_generation_check_part(const lc_generation *generation, const lc_part *part, lc_error *error) {
+  int rc = 0;
+  for (size_t i = 0; i < generation->n_parts && rc == 0; i++) rc = check_against(&generation->parts[i], part, error);
+  return rc;
+}
+
+static bool grow(void **table, size_t count, size_t more, size_t size) {
+  void *grown = realloc(*table, (count + more) * size);
+  if (grown == NULL) return false;
+  *table = grown;
+  return true;
+}
+
+static bool make_room(lc_generation *generation, size_t n_parts) {
+  void *pipelines = generation->pipelines, *names = generation->names, *made_at = generation->made_at;
+  void *parts = generation->parts;
+  bool ok = grow(&pipelines, generation->n_pipelines, 1, sizeof(lc_pipeline *)) &&
+            grow(&names, generation->n_pipelines, 1, sizeof(char *)) &&
+            grow(&made_at, generation->n_pipelines, 1, sizeof(char *)) &&
+            grow(&parts, generation->n_parts, n_parts, sizeof(lc_part));
+  generation->pipelines = pipelines;
+  generation->names = names;
+  generation->made_at = made_at;
+  generation->parts = parts;
+  return ok;
+}
+
+int lc_generation_add(lc_generation *generation, lc_pipeline *pipeline, const char *name, const char *made_at,
+                      const lc_part *parts, size_t n_parts, lc_error *error) {
+  char *name_copy = strdup(name), *made_copy = strdup(made_at);
+  bool ok = name_copy != NULL && made_copy != NULL && make_room(generation, n_parts);
+  size_t done = 0;
+  for (; ok && done < n_parts; done++) {
+    lc_part *part = &generation->parts[generation->n_parts + done];
+    *part = parts[done];
+    part->pipeline = name_copy;
+    part->claim = parts[done].claim != NULL ? strdup(parts[done].claim) : NULL;
+    ok = parts[done].claim == NULL || part->claim != NULL;
+  }
+  if (!ok) {
+    for (size_t i = 0; i < done; i++) free(generation->parts[generation->n_parts + i].claim);
+    free(name_copy);
+    free(made_copy);
+    return lc_error_set(error, LC_ENOMEM, "out of memory for pipeline \"%.100s\"", name);
+  }
+  for (size_t i = 0; i < n_parts; i++) lc_resource_retain(parts[i].resource);
+  generation->n_parts += n_parts;
+  generation->pipelines[generation->n_pipelines] = pipeline;
+  generation->names[generation->n_pipelines] = name_copy;
+  generation->made_at[generation->n_pipelines++] = made_copy;
+  return 0;
+}
+
+/* --- loading --- */
+
+/* A part may have been closed by the file after the pipeline was made. */
+static int check_open(const lc_generation *generation, lc_error *error) {
+  for (size_t i = 0; i < generation->n_parts; i++) {
+    const lc_part *part = &generation->parts[i];
+    if (!atomic_load(&part->resource->close_asked)) continue;
+    return lc_error_set(error, LC_ECLOSED, "%s: this %s is closed, but pipeline \"%.100s\" needs it; do not close it",
+                        where(part->resource), part->resource->kind, part->pipeline);
+  }
+  return 0;
+}
+
+static int load_file(lc_generation *generation, const char *file, lc_error *error) {
+  size_t before = generation->n_pipelines;
+  int rc = lc_state_run_file(generation->state, file, error);
+  if (rc != 0 || generation->n_pipelines > before) return rc;
+  return lc_error_set(error, LC_EINVAL,
+                      "%s: no pipeline is made here; end the file with logcap.pipeline { name = \"...\", from = ..., to = ... }",
+                      file);
+}
+
+int lc_generation_load(const char *const *files, size_t n, lc_registry *registry, const lc_generation_options *options,
+                       lc_generation **ret, lc_error *error) {
+  if (n == 0) return lc_error_set(error, LC_EINVAL, "no pipeline file is given");
+  lc_generation *generation = calloc(1, sizeof *generation);
+  if (generation == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory for the pipeline files");
+  const lc_state_options state_options = {
+      .registry = registry, .allow = options->allow, .n_allow = options->n_allow};
+  int rc = lc_state_create(&state_options, &generation->state, error);
+  if (rc == 0) generation->state->generation = generation;
+  for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], error);
+  if (rc == 0) rc = check_open(generation, error);
+  if (rc != 0) {
+    lc_generation_destroy(generation);
+    return rc;
+  }
+  generation->state->generation = NULL; /* functions that run later make no pipelines */
+  *ret = generation;
+  return 0;
+}
+
+lc_pipeline *const *lc_generation_pipelines(const lc_generation *generation, size_t *ret_n) {
+  *ret_n = generation->n_pipelines;
+  return generation->pipelines;
+}
+
+void lc_generation_destroy(lc_generation *generation) {
+  if (generation == NULL) return;
+  for (size_t i = 0; i < generation->n_pipelines; i++) {
+    lc_pipeline_release(generation->pipelines[i]);
+    free(generation->names[i]);
+    free(generation->made_at[i]);
+  }
+  for (size_t i = 0; i < generation->n_parts; i++) {
+    lc_resource_release(generation->parts[i].resource);
+    free(generation->parts[i].claim);
+  }
+  lc_state_destroy(generation->state);
+  free(generation->pipelines);
+  free(generation->names);
+  free(generation->made_at);
+  free(generation->parts);
+  free(generation);
+}

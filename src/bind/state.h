@@ -1,0 +1,63 @@
+/* The Lua state of one generation of pipeline files.
+ *
+ *     lc_state_create(&(lc_state_options){.registry = registry}, &state, &error);
+ *     lc_state_run_file(state, "pipeline.lua", &error);      // "pipeline.lua:12: ..." on failure
+ *     lc_state_destroy(state);
+ *
+ * What a pipeline file sees is an allow-list (lua/logcap/sandbox.lua). Every entry into Lua is one protected call whose
+ * handler adds where the failing line was called from. The state is counted: the generation holds one reference and each
+ * Lua stage another, so that a stage in a draining pipeline keeps its function.
+ *
+ * Thread: the loop thread. */
+#ifndef LC_BIND_STATE_H
+#define LC_BIND_STATE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "bind/record_view.h"
+#include "logcap/resource.h"
+
+#define LC_WHERE_MAX 512 /* bytes of "file:line" */
+
+struct lc_generation;
+struct lc_handle;
+
+typedef struct lc_state {
+  lua_State *L;           /* owned: the main thread of the state */
+  lc_registry *registry;  /* borrowed */
+  lc_view view;           /* the record that a Lua function has in hand */
+  uint32_t refs;
+  struct lc_generation *generation; /* borrowed: takes the pipelines that are made; NULL: none may be made now */
+  struct lc_handle *handles;        /* the open ones */
+  const char *loading;              /* borrowed: the pipeline file that is being loaded, or NULL */
+} lc_state;
+
+typedef struct lc_state_options {
+  lc_registry *registry;
+  const char *const *allow; /* names to grant beyond the allow-list: "io", "os", "ffi", ... */
+  size_t n_allow;
+  bool unrestricted; /* all of Lua is visible, for tools and tests */
+} lc_state_options;
+
+int lc_state_create(const lc_state_options *options, lc_state **ret, lc_error *error) LC_CHECK;
+/* Lets go of what the files refer to, then of the state; stages that still run keep it. NULL is allowed. */
+void lc_state_destroy(lc_state *state);
+void lc_state_retain(lc_state *state);
+void lc_state_release(lc_state *state);
+
+/* Loads the text of a file and runs it. `path` is shown in messages as it is given. */
+int lc_state_run_file(lc_state *state, const char *path, lc_error *error) LC_CHECK;
+/* Calls the function below its `nargs` arguments on the stack; on failure leaves nothing on the stack. */
+int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) LC_CHECK;
+
+/* For functions that Lua calls. */
+lc_state *lc_state_of(lua_State *L);
+/* Writes "file:line" of the Lua code that called the running C function; the file alone when a tail call hid the line. */
+void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]);
+/* Pushes the absolute folder of the pipeline file whose code is running. */
+void lc_state_push_folder(lua_State *L);
+/* Raises "file:line: message". */
+int lc_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
