@@ -2,7 +2,7 @@
 
 A run under load, with rotating inputs and outputs, is traced; then the power is lost at moments of the trace, what was not
 synced is dropped (or, per seed, kept in part), logcap is started again on what is left, and the lines in each sink's outputs
-must be those of the inputs. LC_POWERLOSS_CUTS says how many moments (24; scripts use more).
+must be those of the inputs. $LOGCAP_CUTS says how many moments (24; scripts/powerloss-test: 500), $LOGCAP_SEED repeats a choice of them.
 """
 import collections
 import gzip
@@ -14,7 +14,8 @@ import pytest
 
 from powerloss.replay import Disk, World, RENAME, SYNC, DATASYNC, UNLINK, MKDIR, build_tracer
 
-CUTS = int(os.environ.get("LC_POWERLOSS_CUTS", "24"))
+CUTS = int(os.environ.get("LOGCAP_CUTS", "24"))
+SEED = int(os.environ.get("LOGCAP_SEED", "1"))
 SERVICES = 3
 
 PIPELINE = '''
@@ -118,11 +119,11 @@ def test_restart_ends_exact(lc, tmp_path, tracer, end):
     whole.advance(whole.events)
     if end == "stop":
         assert whole.seen() == world.files(), "the tracer missed something"
-    rng = random.Random(2)
+    rng = random.Random(SEED)
     for number, cut in enumerate(moments(disk, rng)):
         disk.advance(cut)
-        disk.lose_power(None if number % 2 == 0 else random.Random(cut))
-        what = f"cut {cut} of {disk.events}, {'all unsynced dropped' if number % 2 == 0 else 'some kept'}"
+        disk.lose_power(None if number % 2 == 0 else random.Random(SEED * 1000003 + cut))
+        what = f"seed {SEED}, cut {cut} of {disk.events}, {'all unsynced dropped' if number % 2 == 0 else 'some kept'}"
         done = lc.call("run", "--once", lc.file)
         assert done.returncode == 0, f"{what}: exit {done.returncode}\n{done.stderr[-4000:]}"
         for sink in ("all.log*", "split"):
