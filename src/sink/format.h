@@ -2,9 +2,10 @@
 #ifndef LC_SINK_FORMAT_H
 #define LC_SINK_FORMAT_H
 
-typedef enum lc_sink_format {
-  LC_SINK_JSON, /* the default: one object a line, the record's fields in order */
-  LC_SINK_RAW   /* the message's bytes and a newline */
-} lc_sink_format;
+#include "record/encode.h"
+
+typedef lc_format lc_sink_format;
+#define LC_SINK_JSON LC_FORMAT_JSON
+#define LC_SINK_RAW LC_FORMAT_RAW
 
 #endif

@@ -17,7 +17,6 @@
 #define LC_SINK_WRITER_H
 
 #include "base/buf.h"
-#include "base/log.h"
 #include "logcap/sink.h"
 
 typedef struct lc_writer lc_writer;
@@ -25,8 +24,8 @@ typedef struct lc_writer lc_writer;
 typedef struct lc_writer_ops {
   /* Loop thread. Optional. */
   int (*open)(lc_writer *writer, lc_runtime *runtime, lc_error *error);
-  /* Pool thread. Writes all wanted records of the delivery and counts them (lc_writer_wrote). When it fails it is called
-   * again, later, for the same batch: what was written must not be written again. `error` says what to do. */
+  /* Pool thread. Writes all wanted records of the delivery from delivery->at on. When it fails it is called again,
+   * later, for the same batch (the delivery may be another): what was written must not be written again. */
   int (*write)(lc_writer *writer, lc_delivery *delivery, lc_error *error);
   /* Pool thread. Optional. After the last write of a job, before anything is settled: makes it as durable as the
    * options ask. When it fails nothing of the job settles, and it is called again later. Without it a write settles as
@@ -42,23 +41,28 @@ typedef struct lc_writer_ops {
   void (*close)(lc_writer *writer);
   /* Frees the kind's own memory, and the object. */
   void (*destroy)(lc_writer *writer);
-  /* Optional: as lc_resource_ops.stats, the members only; starts with a comma. */
+  /* Optional: adds members to the JSON object of figures, each behind a comma. */
   int (*stats)(lc_writer *writer, lc_buf *ret);
+  /* Optional: as in lc_sink_ops. */
+  int (*snapshot)(lc_sink *sink, struct lc_changes *changes, lc_error *error);
+  void (*committed)(lc_sink *sink, bool ok);
 } lc_writer_ops;
 
 struct lc_writer {
   lc_sink sink; /* first: a writer is a sink */
   const lc_writer_ops *ops;
-  lc_sink_ops sink_ops; /* what `sink` points to: the writer's, with the kind's snapshot and committed */
+  lc_sink_ops sink_ops; /* what `sink.ops` points to: the writer's, with the kind's snapshot and committed */
   lc_runtime *runtime;  /* borrowed; NULL until open */
   struct lc_writer_work *work; /* owned: queue, job, timer */
 };
 
-/* `snapshot` and `committed` are the kind's, and may be NULL. On failure nothing is held. */
+/* `ops` is static. On failure nothing is held. */
 int lc_writer_init(lc_writer *writer, const lc_writer_ops *ops, lc_registry *registry, const char *kind,
                    const char *name, const char *identity, const char *made_at, lc_error *error) LC_CHECK;
 /* Asks for upkeep: now when idle, else with the next job. */
 void lc_writer_tend(lc_writer *writer);
+/* Whether it was asked to close: long upkeep had better end. Any thread. */
+bool lc_writer_closing(const lc_writer *writer);
 /* The kind holds nothing any more. */
 void lc_writer_closed(lc_writer *writer);
 
