@@ -38,7 +38,7 @@ typedef struct lc_file_sink_options {
   uint32_t max_open_files; /* descriptors; 0: LC_FILE_SINK_OPEN_DEFAULT */
   uint64_t min_free;       /* bytes: with less free space on the disk writing pauses; 0: no guard */
   struct {
-    uint64_t size;  /* bytes; a file grows beyond it only by a line that alone is longer; 0: never */
+    uint64_t size;  /* bytes: the line that reaches it is the file's last one; 0: never */
     int64_t age_ns; /* since the file was made; 0: never */
   } rotate;
   lc_file_compression compress; /* of rotated files */

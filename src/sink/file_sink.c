@@ -1,0 +1,306 @@
+#include "sink/file_sink.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "sink/file_write.h"
+#include "sink/output_pack.h"
+#include "sink/output_recover.h"
+#include "sink/output_retain.h"
+#include "sink/writer.h"
+
+#define TEND_LEAST_MS UINT64_C(1000)
+#define TEND_MOST_MS UINT64_C(60000)
+#define PACK_AGAIN_MS UINT64_C(30000)
+
+typedef struct file_sink {
+  lc_writer writer; /* first */
+  lc_file_compression compress;
+  lc_retention retention;
+  lc_path_template *template; /* owned */
+  lc_output_set set;
+  lc_file_writing writing;
+  uv_timer_t timer;    /* upkeep */
+  uint64_t tend_ms;    /* 0: there is none */
+  uv_work_t pack_job;
+  lc_error pack_error;
+  uint64_t pack_not_before; /* loop time, ms */
+  uint32_t retained_at; /* how many rotations there were at the last commit */
+  bool opened, packing, timer_closing;
+} file_sink;
+
+static file_sink *of_writer(lc_writer *writer) { return (file_sink *)(void *)writer; }
+static file_sink *of_sink(lc_sink *sink) { return (file_sink *)(void *)sink; }
+
+/* Pool thread. */
+
+static int sink_write(lc_writer *writer, lc_delivery *delivery, lc_error *error) {
+  file_sink *self = of_writer(writer);
+  int rc = lc_file_write(&self->writing, delivery, lc_clock_wall(), error);
+  if (rc == 0) delivery->at = delivery->batch->n_records;
+  return rc;
+}
+
+static int sink_sync(lc_writer *writer, lc_error *error) { return lc_output_set_sync(&of_writer(writer)->set, error); }
+
+static void sink_tend(lc_writer *writer) {
+  file_sink *self = of_writer(writer);
+  int64_t now_ns = lc_clock_wall();
+  if (self->writing.batch == NULL) lc_rotation_turn_aged(&self->writing.rotation, &self->set, now_ns);
+  if (lc_retention_wanted(&self->retention)) lc_retention_apply(&self->retention, &self->set, now_ns);
+}
+
+static bool pack_stops(void *arg) { return lc_writer_closing(&((file_sink *)arg)->writer); }
+
+static void pack_run(uv_work_t *job) {
+  file_sink *self = job->data;
+  self->pack_error = (lc_error){0};
+  int rc;
+  do {
+    rc = lc_output_pack_next(&self->set, self->compress, pack_stops, self, &self->pack_error);
+  } while (rc == 0);
+  if (rc == LC_ENOENT || rc == LC_ECANCELED) self->pack_error.code = LC_OK;
+}
+
+/* Loop thread. */
+
+static void close_step(file_sink *self);
+static void pack_done(uv_work_t *job, int status);
+
+static void start_packing(file_sink *self) {
+  if (self->compress == LC_FILE_PLAIN || self->packing || lc_writer_closing(&self->writer)) return;
+  if (uv_now(self->writer.runtime->loop) < self->pack_not_before || !lc_output_pack_waits(&self->set)) return;
+  self->packing = true;
+  self->pack_job.data = self;
+  int rc = uv_queue_work(self->writer.runtime->loop, &self->pack_job, pack_run, pack_done);
+  lc_require(rc == 0);
+}
+
+static void pack_done(uv_work_t *job, int status) {
+  file_sink *self = job->data;
+  lc_require(status == 0);
+  self->packing = false;
+  if (self->pack_error.code != LC_OK) {
+    self->pack_not_before = uv_now(self->writer.runtime->loop) + PACK_AGAIN_MS;
+    lc_log(LC_LOG_ERROR, "file_sink", "cannot compress a rotated output; it stays as it is, and is tried again",
+           LC_S("name", self->writer.sink.resource.name), LC_S("error", self->pack_error.message));
+  }
+  if (lc_writer_closing(&self->writer)) {
+    close_step(self);
+  } else {
+    if (lc_retention_wanted(&self->retention)) lc_writer_tend(&self->writer);
+    start_packing(self);
+  }
+}
+
+static void timer_fired(uv_timer_t *timer) {
+  file_sink *self = timer->data;
+  start_packing(self);
+  if (self->tend_ms > 0) lc_writer_tend(&self->writer);
+}
+
+static void sink_publish(lc_writer *writer) {
+  file_sink *self = of_writer(writer);
+  lc_output_set_publish(&self->set);
+  start_packing(self);
+}
+
+static int sink_snapshot(lc_sink *sink, struct lc_changes *changes, lc_error *error) {
+  return lc_output_set_snapshot(&of_sink(sink)->set, changes, error);
+}
+
+static void sink_committed(lc_sink *sink, bool ok) {
+  file_sink *self = of_sink(sink);
+  uint32_t rotated = (uint32_t)atomic_load(&self->set.counts[LC_COUNT_rotated]);
+  lc_output_set_committed(&self->set, ok);
+  if (!ok) return;
+  start_packing(self);
+  /* Finished files may be removed only now that they are committed. */
+  if (rotated != self->retained_at && lc_retention_wanted(&self->retention)) lc_writer_tend(&self->writer);
+  self->retained_at = rotated;
+}
+
+/* The file of a fixed path is taken at once when it is there, so that a second owner hears of it at its start. */
+static int take_fixed(file_sink *self, lc_error *error) {
+  lc_file_id file;
+  lc_buf path = {0};
+  lc_path_values values = {0};
+  if (!lc_path_template_is_fixed(self->template)) return 0;
+  int rc = lc_path_template_render(self->template, &values, &path);
+  if (rc == 0 && lc_file_id_of(lc_buf_cstr(&path), &file, NULL) == 0) {
+    bool replaced;
+    lc_output *output = lc_output_set_find(&self->set, path.data, path.len);
+    rc = output == NULL ? LC_ENOMEM : lc_output_set_use(&self->set, &output, &replaced, error);
+    if (rc != LC_EBUSY && rc != LC_ENOMEM) rc = 0; /* what else is wrong may be right when the first line comes */
+  }
+  if (rc == LC_ENOMEM) rc = lc_error_set(error, rc, "no memory for an output");
+  lc_buf_free(&path);
+  return rc;
+}
+
+static int sink_open(lc_writer *writer, lc_runtime *runtime, lc_error *error) {
+  file_sink *self = of_writer(writer);
+  lc_output_set *set = &self->set;
+  set->name = writer->sink.resource.name;
+  set->sink_id = writer->sink.store_id;
+  set->store = runtime->store;
+  set->rules.own = runtime->own;
+  set->descriptors = &writer->sink.resource.descriptors;
+  int rc = uv_timer_init(runtime->loop, &self->timer);
+  lc_require(rc == 0); /* it cannot fail */
+  self->timer.data = self;
+  self->opened = true;
+  uv_unref((uv_handle_t *)&self->timer); /* upkeep keeps nobody waiting */
+  rc = lc_output_set_init(set, error);
+  if (rc == 0) rc = lc_outputs_recover(set, writer->sink.replayable, error);
+  if (rc == 0) rc = take_fixed(self, error);
+  uint64_t every = self->tend_ms > 0 ? self->tend_ms : PACK_AGAIN_MS;
+  if (rc == 0 && (self->tend_ms > 0 || self->compress != LC_FILE_PLAIN)) {
+    rc = uv_timer_start(&self->timer, timer_fired, TEND_LEAST_MS, every);
+    lc_require(rc == 0);
+  }
+  return rc;
+}
+
+static void timer_closed(uv_handle_t *handle) {
+  file_sink *self = handle->data;
+  lc_output_set_deinit(&self->set);
+  lc_writer_closed(&self->writer);
+}
+
+static void close_step(file_sink *self) {
+  if (self->packing || self->timer_closing) return;
+  self->timer_closing = true;
+  if (self->opened) {
+    uv_close((uv_handle_t *)&self->timer, timer_closed);
+  } else {
+    lc_writer_closed(&self->writer);
+  }
+}
+
+static void sink_close(lc_writer *writer) { close_step(of_writer(writer)); }
+
+static void sink_destroy(lc_writer *writer) {
+  file_sink *self = of_writer(writer);
+  lc_output_set_deinit(&self->set);
+  lc_file_writing_deinit(&self->writing);
+  lc_path_template_destroy(self->template);
+  free(self);
+}
+
+static int sink_stats(lc_writer *writer, lc_buf *ret) {
+  file_sink *self = of_writer(writer);
+  return lc_output_set_stats(&self->set, ret);
+}
+
+static const lc_writer_ops plain_ops = {.open = sink_open,
+                                        .write = sink_write,
+                                        .tend = sink_tend,
+                                        .publish = sink_publish,
+                                        .close = sink_close,
+                                        .destroy = sink_destroy,
+                                        .stats = sink_stats,
+                                        .snapshot = sink_snapshot,
+                                        .committed = sink_committed};
+static const lc_writer_ops synced_ops = {.open = sink_open,
+                                         .write = sink_write,
+                                         .sync = sink_sync,
+                                         .tend = sink_tend,
+                                         .publish = sink_publish,
+                                         .close = sink_close,
+                                         .destroy = sink_destroy,
+                                         .stats = sink_stats,
+                                         .snapshot = sink_snapshot,
+                                         .committed = sink_committed};
+
+/* Options. */
+
+static int check_options(const lc_file_sink_options *options, lc_error *error) {
+  if (options->path == NULL || options->path[0] == '\0') {
+    return lc_error_set(error, LC_EINVAL, "file_sink needs a path");
+  }
+  if (options->rotate.age_ns < 0) return lc_error_set(error, LC_EINVAL, "rotate.age must not be negative");
+  if (options->retain.age_ns < 0) return lc_error_set(error, LC_EINVAL, "retain.age must not be negative");
+  if ((options->mode & ~07777u) != 0 || (options->folder_mode & ~07777u) != 0) {
+    return lc_error_set(error, LC_EINVAL, "a mode is at most 7777 (octal)");
+  }
+  if (options->mode != 0 && (options->mode & 0600u) != 0600u) {
+    return lc_error_set(error, LC_EINVAL, "mode must let the owner read and write: logcap checks what it wrote");
+  }
+  if (options->metadata && options->format != LC_SINK_JSON) {
+    return lc_error_set(error, LC_EINVAL, "metadata needs format = \"json\": raw output is the message alone");
+  }
+  bool rotates = options->rotate.size > 0 || options->rotate.age_ns > 0;
+  if (options->compress != LC_FILE_PLAIN && !rotates) {
+    return lc_error_set(error, LC_EINVAL, "compress works on rotated files: set rotate.size or rotate.age, too");
+  }
+  return 0;
+}
+
+/* Retention of a path that is never finished would be a promise that nobody keeps. */
+static int check_retention(const file_sink *self, lc_error *error) {
+  const lc_rotation *rotation = &self->writing.rotation;
+  if (!lc_retention_wanted(&self->retention) || rotation->size > 0 || rotation->age_ns > 0) return 0;
+  if (!lc_path_template_is_fixed(self->template)) return 0;
+  return lc_error_set(error, LC_EINVAL, "retain works on finished files: set rotate, or a path with a date, too");
+}
+
+static uint64_t upkeep_every(const file_sink *self) {
+  uint64_t ms = 0;
+  if (self->writing.rotation.age_ns > 0) {
+    ms = (uint64_t)(self->writing.rotation.age_ns / LC_MILLISECOND) / 20;
+    if (ms < TEND_LEAST_MS) ms = TEND_LEAST_MS;
+  }
+  if (ms > TEND_MOST_MS || (ms == 0 && lc_retention_wanted(&self->retention))) ms = TEND_MOST_MS;
+  return ms;
+}
+
+static void take_options(file_sink *self, const lc_file_sink_options *options) {
+  self->compress = options->compress;
+  self->retention = (lc_retention){options->retain.files, options->retain.size, options->retain.age_ns};
+  self->writing.template = self->template;
+  self->writing.set = &self->set;
+  self->writing.min_free = options->min_free;
+  self->writing.rotation.size = options->rotate.size;
+  self->writing.rotation.age_ns = options->rotate.age_ns;
+  self->writing.encoder.format = options->format;
+  self->writing.encoder.metadata = options->metadata;
+  self->set.max_open = options->max_open_files > 0 ? options->max_open_files : LC_FILE_SINK_OPEN_DEFAULT;
+  self->set.rules.mode = options->mode > 0 ? options->mode : 0640;
+  self->set.rules.folder_mode = options->folder_mode > 0 ? options->folder_mode : 0750;
+  self->set.rules.durable = options->fsync;
+  self->tend_ms = upkeep_every(self);
+}
+
+int lc_file_sink_create(const lc_file_sink_options *options, lc_registry *registry, const char *name,
+                        const char *made_at, lc_sink **ret, lc_error *error) {
+  int rc = check_options(options, error);
+  if (rc != 0) return rc;
+  file_sink *self = calloc(1, sizeof *self);
+  char *identity = NULL;
+  if (self == NULL || asprintf(&identity, "file_sink:%s", name != NULL ? name : options->path) < 0) {
+    free(self);
+    return lc_error_set(error, LC_ENOMEM, "no memory for a file_sink");
+  }
+  rc = lc_path_template_parse(options->path, options->missing, options->local_time, &self->template, error);
+  if (rc == 0) {
+    take_options(self, options);
+    rc = check_retention(self, error);
+  }
+  const lc_writer_ops *ops = options->fsync ? &synced_ops : &plain_ops;
+  if (rc == 0) {
+    rc = lc_writer_init(&self->writer, ops, registry, "file_sink", name, identity, made_at, error);
+  }
+  free(identity);
+  if (rc != 0) {
+    lc_path_template_destroy(self->template);
+    free(self);
+    return rc;
+  }
+  self->writer.sink.durable = options->fsync;
+  *ret = &self->writer.sink;
+  return 0;
+}

@@ -1,0 +1,315 @@
+#include "sink/output_recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "io/durable.h"
+#include "sink/output_search.h"
+
+/* A row, and what was found of it. */
+typedef struct found_row {
+  lc_stored_output row; /* its strings are ours */
+  char *path, *pending; /* owned */
+  lc_file_id file;
+  enum { GONE, AT_PATH, AT_PENDING, ELSEWHERE } where;
+  bool drop;    /* forget the row */
+  bool changed; /* write the row */
+  bool packed;  /* a compressed file: never cut */
+} found_row;
+
+typedef struct recovery {
+  lc_output_set *set;
+  bool replayable;
+  found_row *rows; /* owned */
+  uint32_t n, cap;
+  lc_folder folder;
+} recovery;
+
+static bool ends_with(const char *text, const char *end) {
+  size_t len = strlen(text), n = strlen(end);
+  return len >= n && memcmp(text + len - n, end, n) == 0;
+}
+
+static int collect(void *arg, const lc_stored_output *row) {
+  recovery *self = arg;
+  if (self->n == self->cap) {
+    uint32_t cap = self->cap < 64 ? 64 : self->cap * 2;
+    found_row *rows = realloc(self->rows, cap * sizeof *rows);
+    if (rows == NULL) return LC_ENOMEM;
+    self->rows = rows;
+    self->cap = cap;
+  }
+  found_row *one = &self->rows[self->n];
+  *one = (found_row){.row = *row, .path = strdup(row->path), .pending = row->pending ? strdup(row->pending) : NULL};
+  self->n++;
+  return one->path == NULL || (row->pending != NULL && one->pending == NULL) ? LC_ENOMEM : 0;
+}
+
+/* Whether the row's file stands at `path`: 1, 0, or an error that is not about its absence. */
+static int stands_at(found_row *one, const char *path, lc_error *error) {
+  int rc = lc_file_id_of(path, &one->file, error);
+  if (rc == LC_ENOENT || (rc != 0 && error->sys == ENOTDIR)) return 0;
+  if (rc != 0) return rc;
+  return lc_file_id_is(&one->file, one->row.inode, one->row.birth_ns) ? 1 : 0;
+}
+
+static void set_path(found_row *one, char *path) {
+  free(one->path);
+  one->path = path;
+  one->changed = true;
+}
+
+static int locate(recovery *self, found_row *one, lc_error *error) {
+  int at = stands_at(one, one->path, error);
+  if (at != 0) {
+    one->where = AT_PATH;
+    return at < 0 ? at : 0;
+  }
+  at = one->pending != NULL ? stands_at(one, one->pending, error) : 0;
+  if (at != 0) {
+    one->where = AT_PENDING;
+    return at < 0 ? at : 0;
+  }
+  char *path = NULL;
+  int rc = lc_folder_search(&self->folder, one->path, one->row.inode, one->row.birth_ns, &path, error);
+  one->where = GONE;
+  if (rc == LC_ENOENT || (rc != 0 && error->sys == ENOTDIR)) return 0;
+  if (rc != 0) return rc;
+  at = stands_at(one, path, error);
+  if (at != 1) {
+    free(path);
+    return at < 0 ? at : 0;
+  }
+  set_path(one, path);
+  one->where = ELSEWHERE;
+  return 0;
+}
+
+/* The row's names are now what was found. */
+static void settle_names(found_row *one) {
+  if (one->where == AT_PENDING) {
+    set_path(one, one->pending);
+    one->pending = NULL;
+  }
+  if (one->where != AT_PATH) one->row.closed = one->changed = true;
+  if (one->pending != NULL) {
+    free(one->pending);
+    one->pending = NULL;
+    one->changed = true;
+  }
+}
+
+/* Removes a file that must not be there twice: of an unfinished compression, or one that is finished. */
+static int remove_file(recovery *self, found_row *one, lc_error *error) {
+  if (unlink(one->path) != 0 && errno != ENOENT) return lc_error_sys(error, errno, "cannot remove %s", one->path);
+  if (self->set->rules.durable) {
+    int rc = lc_durable_sync_parent(one->path, error);
+    if (rc != 0) return rc;
+  }
+  one->where = GONE;
+  one->drop = true;
+  return 0;
+}
+
+/* Brings compressions to their end, or undoes them: a temporary name is an unfinished one. */
+static int mend_packs(recovery *self, lc_error *error) {
+  for (uint32_t i = 0; i < self->n; i++) {
+    found_row *one = &self->rows[i];
+    one->packed = one->row.closed && (ends_with(one->path, ".gz") || ends_with(one->path, ".zst") ||
+                                      ends_with(one->path, LC_PACK_TEMPORARY));
+    if (!one->packed || one->where == GONE) continue;
+    if (one->where == AT_PATH && ends_with(one->path, LC_PACK_TEMPORARY)) {
+      int rc = remove_file(self, one, error);
+      if (rc != 0) return rc;
+    }
+    if (one->where != AT_PENDING) continue;
+    for (uint32_t j = 0; j < self->n; j++) { /* the file that it was made of */
+      found_row *other = &self->rows[j];
+      size_t len = strlen(other->path);
+      if (other->where != AT_PATH || strncmp(other->path, one->pending, len) != 0) continue;
+      if (strcmp(one->pending + len, ".gz") != 0 && strcmp(one->pending + len, ".zst") != 0) continue;
+      int rc = remove_file(self, other, error);
+      if (rc != 0) return rc;
+    }
+  }
+  return 0;
+}
+
+/* Lines in [from, to). */
+static uint64_t count_lines(const char *path, uint64_t from, uint64_t to) {
+  char block[65536];
+  uint64_t lines = 0;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  while (fd >= 0 && from < to) {
+    size_t want = to - from < sizeof block ? (size_t)(to - from) : sizeof block;
+    ssize_t n = pread(fd, block, want, (off_t)from);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    for (ssize_t i = 0; i < n; i++) lines += block[i] == '\n';
+    from += (uint64_t)n;
+  }
+  if (fd >= 0) (void)close(fd);
+  return lines;
+}
+
+static int cut(const recovery *self, const found_row *one, lc_error *error) {
+  int fd = open(one->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return lc_error_sys(error, errno, "cannot open %s to cut what will be written again", one->path);
+  int rc = 0;
+  lc_file_id file;
+  rc = lc_file_id_of_fd(fd, one->path, &file, error);
+  if (rc == 0 && !lc_file_id_is(&file, one->row.inode, one->row.birth_ns)) {
+    rc = lc_error_set(error, LC_EBUSY, "%s was replaced while it was recovered", one->path);
+  }
+  if (rc == 0 && ftruncate(fd, (off_t)one->row.length) != 0) rc = lc_error_sys(error, errno, "cannot cut %s", one->path);
+  if (rc == 0 && self->set->rules.durable && fsync(fd) != 0) rc = lc_error_sys(error, errno, "cannot sync %s", one->path);
+  if (close(fd) != 0 && rc == 0) rc = lc_error_sys(error, errno, "cannot close %s", one->path);
+  return rc;
+}
+
+/* From now on the file's length is what it is. */
+static int accept_length(found_row *one, lc_error *error) {
+  lc_extent extent;
+  int rc = lc_file_extent(one->path, one->file.size, LC_OUTPUT_TAIL, &extent, error);
+  if (rc != 0) return rc;
+  one->row.length = extent.length;
+  one->row.tail_hash = extent.tail_hash;
+  one->row.tail_len = extent.tail_len;
+  one->changed = true;
+  return 0;
+}
+
+static int keep_rest(recovery *self, found_row *one, const char *why, lc_error *error) {
+  uint64_t lines = count_lines(one->path, one->row.length, one->file.size);
+  lc_output_set_count(self->set, LC_COUNT_possible_duplicates, lines);
+  lc_log(LC_LOG_WARN, "file_sink", "an output is longer than saved; the rest stays, its lines may be there twice",
+         LC_S("name", self->set->name), LC_S("path", one->path), LC_S("why", why), LC_I("lines", lines),
+         LC_I("saved", one->row.length), LC_I("size", one->file.size));
+  return accept_length(one, error);
+}
+
+static int mend_longer(recovery *self, found_row *one, lc_error *error) {
+  lc_extent saved;
+  if (!self->replayable) return keep_rest(self, one, "its sources cannot be read again", error);
+  int rc = lc_file_extent(one->path, one->row.length, one->row.tail_len, &saved, error);
+  if (rc != 0) return rc;
+  if (saved.tail_len != one->row.tail_len || (saved.tail_len > 0 && saved.tail_hash != one->row.tail_hash)) {
+    return keep_rest(self, one, "what was saved last does not stand there", error);
+  }
+  rc = cut(self, one, error);
+  if (rc != 0) return rc;
+  lc_output_set_count(self->set, LC_COUNT_cut, 1);
+  lc_output_set_count(self->set, LC_COUNT_cut_bytes, one->file.size - one->row.length);
+  one->file.size = one->row.length;
+  return 0;
+}
+
+static int mend_length(recovery *self, found_row *one, lc_error *error) {
+  if (one->packed || one->file.size == one->row.length) return 0;
+  if (one->file.size > one->row.length) return mend_longer(self, one, error);
+  lc_output_set_count(self->set, LC_COUNT_shorter, 1);
+  lc_log(LC_LOG_ERROR, "file_sink", "an output is shorter than saved: lines that were delivered are missing from it; it "
+         "goes on at its end", LC_S("name", self->set->name), LC_S("path", one->path), LC_I("saved", one->row.length),
+         LC_I("size", one->file.size));
+  return accept_length(one, error);
+}
+
+static int mend(recovery *self, found_row *one, lc_error *error) {
+  if (one->where == GONE) {
+    if (!one->drop && !one->packed) {
+      lc_output_set_count(self->set, LC_COUNT_lost, 1);
+      lc_log(LC_LOG_WARN, "file_sink", "an output is gone; it is forgotten", LC_S("name", self->set->name),
+             LC_S("path", one->path));
+    }
+    one->drop = true;
+    return 0;
+  }
+  settle_names(one);
+  int rc = mend_length(self, one, error);
+  if (rc != 0 || self->set->rules.own == NULL) return rc;
+  rc = lc_inodes_add(self->set->rules.own, one->file.device, one->file.inode);
+  return rc == 0 ? 0 : lc_error_set(error, rc, "no memory for the outputs' identities");
+}
+
+static int save(recovery *self, lc_error *error) {
+  lc_changes changes = {0};
+  int rc = 0;
+  for (uint32_t i = 0; rc == 0 && i < self->n; i++) {
+    found_row *one = &self->rows[i];
+    one->row.path = one->path;
+    one->row.pending = NULL;
+    if (one->drop) {
+      rc = lc_changes_forget_output(&changes, one->row.id);
+    } else if (one->changed) {
+      rc = lc_changes_output(&changes, &one->row, true);
+    }
+  }
+  if (rc != 0) rc = lc_error_set(error, rc, "no memory for the outputs' rows");
+  if (rc == 0 && changes.n > 0) rc = lc_store_apply(self->set->store, &changes, lc_output_set_safety(self->set), error);
+  lc_changes_free(&changes);
+  return rc;
+}
+
+static lc_output *make_output(const found_row *one) {
+  size_t len = strlen(one->path);
+  lc_output *output = lc_output_create(one->path, len, lc_hash64(one->path, len));
+  if (output == NULL) return NULL;
+  const lc_stored_output *row = &one->row;
+  output->id = row->id;
+  output->device = one->file.device;
+  output->inode = row->inode;
+  output->birth_ns = row->birth_ns;
+  output->made_ns = row->made_ns;
+  output->wrote_ns = one->file.changed_ns;
+  output->closed = row->closed;
+  output->packed = one->packed;
+  output->end = (lc_extent){row->length, row->tail_hash, row->tail_len};
+  if (one->packed) output->end.length = one->file.size;
+  output->settled = output->shown = output->end;
+  return output;
+}
+
+static int enter(recovery *self, lc_error *error) {
+  for (uint32_t i = 0; i < self->n; i++) {
+    const found_row *one = &self->rows[i];
+    if (one->drop) continue;
+    lc_output *output = make_output(one);
+    int rc = output != NULL ? 0 : LC_ENOMEM;
+    if (rc == 0 && output->closed) {
+      lc_output_set_enter_closed(self->set, output);
+    } else if (rc == 0) {
+      rc = lc_output_set_enter(self->set, output);
+    }
+    if (rc == 0) continue;
+    lc_output_destroy(output);
+    if (rc == LC_EBUSY) { /* two rows of one file: the first has it */
+      lc_log(LC_LOG_WARN, "file_sink", "an output is stored twice", LC_S("name", self->set->name),
+             LC_S("path", one->path));
+      continue;
+    }
+    return lc_error_set(error, rc, "no memory for outputs");
+  }
+  return 0;
+}
+
+int lc_outputs_recover(lc_output_set *set, bool replayable, lc_error *error) {
+  recovery self = {.set = set, .replayable = replayable};
+  int rc = lc_store_each_output(set->store, set->sink_id, collect, &self, error);
+  if (rc == LC_ENOMEM) rc = lc_error_set(error, rc, "no memory for the outputs' rows");
+  for (uint32_t i = 0; rc == 0 && i < self.n; i++) rc = locate(&self, &self.rows[i], error);
+  if (rc == 0) rc = mend_packs(&self, error);
+  for (uint32_t i = 0; rc == 0 && i < self.n; i++) rc = mend(&self, &self.rows[i], error);
+  if (rc == 0) rc = save(&self, error);
+  if (rc == 0) rc = enter(&self, error);
+  for (uint32_t i = 0; i < self.n; i++) {
+    free(self.rows[i].path);
+    free(self.rows[i].pending);
+  }
+  free(self.rows);
+  lc_folder_free(&self.folder);
+  return rc;
+}
