@@ -35,7 +35,7 @@ static char *put_field(const lc_batch *batch, const lc_field *field, char *to) {
 /* Fields [from, n) with commas between them, and one in front of the first when `comma`. Neighbours that stand in one
  * piece in the input, as in `"a":1,"b":2`, are copied at once. */
 static char *put_fields(const lc_batch *batch, const lc_record *rec, uint32_t from, bool comma, char *to) {
-  const lc_field *fields = batch->fields + rec->fields;
+  const lc_field *fields = lc_record_fields(batch, rec);
   for (uint32_t i = from; i < rec->n_fields; i++) {
     if (fields[i].type == LC_JSON_REMOVED) continue;
     if (comma) *to++ = ',';
@@ -61,7 +61,7 @@ static char *put_fields(const lc_batch *batch, const lc_record *rec, uint32_t fr
 
 /* The first of the fields that were added behind those of the body. */
 static uint32_t first_added(const lc_batch *batch, const lc_record *rec) {
-  const lc_field *fields = batch->fields + rec->fields;
+  const lc_field *fields = lc_record_fields(batch, rec);
   uint32_t i = rec->n_fields;
   while (i > 0 && fields[i - 1].value - rec->body >= rec->body_len) i--;
   return i;
@@ -75,7 +75,7 @@ static size_t message_room(const lc_batch *batch, const lc_record *rec) {
 
 /* An upper bound of the record's JSON text. */
 static size_t json_room(const lc_batch *batch, const lc_record *rec) {
-  const lc_field *fields = batch->fields + rec->fields;
+  const lc_field *fields = lc_record_fields(batch, rec);
   bool object = (rec->flags & LC_REC_OBJECT) != 0, whole = object && (rec->flags & LC_REC_REWRITTEN) == 0;
   size_t room = 16 + (object ? rec->body_len : message_room(batch, rec));
   for (uint32_t i = whole ? first_added(batch, rec) : 0; i < rec->n_fields; i++) room += field_room(&fields[i]);

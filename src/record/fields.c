@@ -16,7 +16,7 @@ static bool key_is(const lc_batch *batch, const lc_field *field, const char *key
 }
 
 lc_field *lc_record_find(const lc_batch *batch, const lc_record *rec, const char *key, size_t len, uint32_t *hint) {
-  lc_field *fields = batch->fields + rec->fields;
+  lc_field *fields = lc_record_fields(batch, rec);
   if (hint != NULL && *hint < rec->n_fields && (rec->flags & LC_REC_TWICE) == 0 &&
       key_is(batch, &fields[*hint], key, len)) {
     return &fields[*hint];

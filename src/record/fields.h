@@ -27,6 +27,11 @@
 #include "base/buf.h"
 #include "logcap/record.h"
 
+/* The record's first field; NULL when it has none. */
+static inline lc_field *lc_record_fields(const lc_batch *batch, const lc_record *rec) {
+  return rec->n_fields > 0 ? batch->fields + rec->fields : NULL;
+}
+
 static inline bool lc_record_key_is_body(const lc_record *rec, const char *key, size_t len) {
   return (rec->flags & LC_REC_OBJECT) == 0 && len == 7 && memcmp(key, "message", 7) == 0;
 }
