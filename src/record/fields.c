@@ -7,12 +7,16 @@
 #include "record/json_shapes.h"
 #include "record/json_text.h"
 
-static bool key_is(const lc_batch *batch, const lc_field *field, const char *key, size_t len) {
-  if (field->type == LC_JSON_REMOVED) return false;
+static bool escaped_key_is(const lc_batch *batch, const lc_field *field, const char *key, size_t len) {
+  return lc_json_key_equals(lc_batch_at(batch, field->key), field->key_len, true, key, len);
+}
+
+static inline bool key_is(const lc_batch *batch, const lc_field *field, const char *key, size_t len) {
   if (lc_unlikely((field->flags & LC_FIELD_KEY_ESCAPED) != 0)) {
-    return lc_json_key_equals(lc_batch_at(batch, field->key), field->key_len, true, key, len);
+    return escaped_key_is(batch, field, key, len) && field->type != LC_JSON_REMOVED;
   }
-  return field->key_len == len && lc_scan_equal(lc_batch_at(batch, field->key), key, len);
+  return field->key_len == len && lc_scan_equal(lc_batch_at(batch, field->key), key, len) &&
+         field->type != LC_JSON_REMOVED;
 }
 
 lc_field *lc_record_find(const lc_batch *batch, const lc_record *rec, const char *key, size_t len, uint32_t *hint) {
@@ -101,16 +105,19 @@ static int write_text(lc_batch *batch, const char *key, size_t key_len, piece va
   return 0;
 }
 
+/* Only plain text is remembered: then what is given compares with what stands there byte for byte, and text that was set
+ * raw is never taken for the bytes of a string. */
+static bool is_plain(const char *key, size_t key_len, const piece *value) {
+  if (lc_json_plain(key, key_len) < key_len) return false;
+  if (value->type != LC_JSON_STRING) return true;
+  return value->quote && lc_json_plain(value->bytes, value->len) == value->len;
+}
+
 /* The text of a field, shared with an earlier one that is alike when there is one in the cache. */
 static int make_text(lc_batch *batch, const char *key, size_t key_len, piece value, lc_field *ret) {
   lc_json_shapes *shapes = lc_json_shapes_of(batch);
   if (shapes == NULL) return LC_ENOMEM;
-  /* Only plain text is remembered: then what is given compares with what stands there byte for byte. */
-  if (key_len == 0 || value.len > 256 || lc_json_plain(key, key_len) < key_len ||
-      (value.type == LC_JSON_STRING && value.quote && lc_json_plain(value.bytes, value.len) < value.len) ||
-      (value.type == LC_JSON_STRING && !value.quote)) {
-    return write_text(batch, key, key_len, value, ret);
-  }
+  if (key_len == 0 || value.len > 256) return write_text(batch, key, key_len, value, ret);
   lc_json_set *pair = cache_pair(shapes, key, key_len, &value);
   for (unsigned i = 0; i < 2; i++) {
     const lc_json_set *set = &pair[i];
@@ -118,8 +125,9 @@ static int make_text(lc_batch *batch, const char *key, size_t key_len, piece val
     *ret = (lc_field){set->key, set->key + set->key_len + 2, set->value_len, set->key_len, set->type, 0};
     return 0;
   }
+  bool plain = is_plain(key, key_len, &value); /* asked before the arena moves: the bytes may stand there */
   int rc = write_text(batch, key, key_len, value, ret);
-  if (rc != 0) return rc;
+  if (rc != 0 || !plain) return rc;
   pair[1] = pair[0];
   pair[0] = (lc_json_set){ret->key, ret->value_len, ret->key_len, ret->type, true};
   return 0;
@@ -133,7 +141,9 @@ static bool in_body(const lc_record *rec, const lc_field *field) {
 static int set_field(lc_batch *batch, lc_record *rec, const char *key, size_t key_len, piece value) {
   lc_field made;
   lc_field *field = lc_record_find(batch, rec, key, key_len, NULL);
-  if (field == NULL && lc_batch_reserve_fields(batch, rec, 1) == NULL) return LC_ENOMEM;
+  if (field == NULL && rec->n_fields == rec->cap_fields && lc_batch_reserve_fields(batch, rec, 1) == NULL) {
+    return LC_ENOMEM;
+  }
   int rc = make_text(batch, key, key_len, value, &made);
   if (rc != 0) return rc;
   if (field != NULL) {

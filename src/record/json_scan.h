@@ -31,9 +31,11 @@ static inline uint32_t lc_scan_stops16(const char *p) {
   return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, slashes), controls));
 }
 
-/* The first quote, backslash or control character from `p` on. */
+/* The first quote, backslash or control character from `p` on. Most strings are short. */
 static inline const char *lc_scan_string(const char *p) {
-  for (;; p += 32) {
+  uint32_t first = lc_scan_stops16(p);
+  if (lc_likely(first != 0)) return p + __builtin_ctz(first);
+  for (p += 16;; p += 32) {
     uint32_t stops = lc_scan_stops16(p) | lc_scan_stops16(p + 16) << 16;
     if (lc_likely(stops != 0)) return p + __builtin_ctz(stops);
   }

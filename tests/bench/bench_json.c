@@ -1,7 +1,7 @@
 /* Times the JSON slicer: ns per record for records of one shape and of mixed shapes, beside a memchr that only looks for
  * the newlines of the same text, in the same run.
  *
- *     build/bench_json [ROUNDS]                 */
+ *     build/bench/bench_json [ROUNDS [FILE]]      FILE: JSON lines of one's own, of which the first 256 KiB count */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,11 @@
 #include "record/json.h"
 
 #define BLOCK (256u * 1024)
+
+static void fail(const char *what) {
+  fprintf(stderr, "%s\n", what);
+  exit(1);
+}
 
 typedef struct bench {
   const char *name;
@@ -65,6 +70,19 @@ static uint32_t fill(lc_batch *batch, const bench *work) {
   return n;
 }
 
+static uint32_t fill_from_file(lc_batch *batch, const char *path) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL) fail("cannot open the file");
+  size_t len = fread(batch->base[0], 1, batch->data_cap, file);
+  fclose(file);
+  while (len > 0 && batch->base[0][len - 1] != '\n') len--;
+  batch->data_len = (uint32_t)len;
+  uint32_t n = 0;
+  for (size_t i = 0; i < len; i++) n += batch->base[0][i] == '\n';
+  if (n == 0) fail("no whole line in the file's first block");
+  return n;
+}
+
 static uint32_t frame(lc_batch *batch) {
   const char *data = batch->base[0], *end = data + batch->data_len;
   uint32_t n = 0;
@@ -74,11 +92,6 @@ static uint32_t frame(lc_batch *batch) {
     p = newline + 1;
   }
   return n;
-}
-
-static void fail(const char *what) {
-  fprintf(stderr, "%s\n", what);
-  exit(1);
 }
 
 /* One round over the block. Returns ns for framing, and adds to the others. */
@@ -118,15 +131,15 @@ static void round_of(lc_batch *batch, uint32_t n, lc_encoder *encoder, int64_t t
 }
 
 int main(int argc, char **argv) {
-  static const bench benches[] = {{"one shape", uniform_line}, {"mixed shapes", mixed_line}};
+  const bench benches[] = {{"one shape", uniform_line}, {"mixed shapes", mixed_line}, {argc > 2 ? argv[2] : NULL, NULL}};
   int rounds = argc > 1 ? atoi(argv[1]) : 400;
   lc_encoder encoder = {.format = LC_FORMAT_JSON};
   printf("%-14s %8s %8s %10s %10s %10s %10s   ns per record\n", "records", "bytes", "fields", "memchr", "slice",
          "find+set", "encode");
-  for (size_t b = 0; b < sizeof benches / sizeof benches[0]; b++) {
+  for (size_t b = 0; b < (argc > 2 ? 3 : 2); b++) {
     lc_batch *batch = lc_batch_create(BLOCK);
     if (batch == NULL) fail("out of memory");
-    uint32_t n = fill(batch, &benches[b]);
+    uint32_t n = benches[b].line != NULL ? fill(batch, &benches[b]) : fill_from_file(batch, argv[2]);
     if (lc_batch_reserve_records(batch, n) != n) fail("out of memory");
     int64_t times[4] = {0}, best[4] = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
     for (int i = 0; i < rounds; i++) {
