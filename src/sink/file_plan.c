@@ -95,7 +95,7 @@ int lc_file_plan_make(lc_file_plan *plan, const lc_path_template *template, lc_o
   plan->last = NULL;
   lc_path_values_reset(&plan->values);
   bool whole = lc_path_template_is_fixed(template) && !delivery->skips;
-  if (!whole) memset(plan->memos, 0, sizeof plan->memos);
+  memset(plan->memos, 0, sizeof plan->memos);
   int rc = whole ? plan_whole(plan, template, set, delivery) : plan_each(plan, template, set, delivery);
   return rc == 0 ? 0 : no_memory(error);
 }
