@@ -18,9 +18,13 @@ static char *put(char *to, const void *bytes, size_t len) {
 }
 
 /* Whether `"key":value` stands in one piece. */
-static bool in_one_piece(const lc_field *field) { return field->value == field->key + field->key_len + 2; }
+static bool in_one_piece(const lc_field *field) {
+  return field->value == field->key + field->key_len + 2;
+}
 
-static size_t field_room(const lc_field *field) { return (size_t)field->key_len + field->value_len + 4; }
+static size_t field_room(const lc_field *field) {
+  return (size_t)field->key_len + field->value_len + 4;
+}
 
 static char *put_field(const lc_batch *batch, const lc_field *field, char *to) {
   const char *key = lc_batch_at(batch, field->key);
@@ -168,7 +172,8 @@ static int encode_with_metadata(lc_encoder *encoder, const lc_batch *batch, cons
   char *to = put_open_object(batch, rec, ret->data + ret->len, &comma);
   to = put_about(batch, rec, "@timestamp", stamp, time_len + 15, &comma, to);
   to = put_about(batch, rec, "@source", about->data, encoder->source_len, &comma, to);
-  to = put_about(batch, rec, "@labels", about->data + encoder->source_len, about->len - encoder->source_len, &comma, to);
+  to =
+      put_about(batch, rec, "@labels", about->data + encoder->source_len, about->len - encoder->source_len, &comma, to);
   *to++ = '}';
   ret->len = (size_t)(to - ret->data);
   return 0;
@@ -186,7 +191,9 @@ int lc_encode_record(lc_encoder *encoder, const lc_batch *batch, const lc_record
   return rc != 0 ? rc : lc_buf_addc(ret, '\n');
 }
 
-void lc_encoder_begin(lc_encoder *encoder) { encoder->about_filled = false; }
+void lc_encoder_begin(lc_encoder *encoder) {
+  encoder->about_filled = false;
+}
 
 void lc_encoder_deinit(lc_encoder *encoder) {
   lc_buf_free(&encoder->buf);

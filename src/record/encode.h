@@ -1,11 +1,11 @@
 /* Encoders: records as the bytes of an output, one record a line.
  *
- * Raw is the message's bytes and a newline (of an object: its member "message", decoded; without one, the object as JSON).
- * JSON is one object a line: an untouched object's own text, an object with additions its text with these inserted, else
- * the fields in order; a plain line is {"message":"...", fields}.
+ * Raw is the message's bytes and a newline (of an object: its member "message", decoded; without one, the object as
+ * JSON). JSON is one object a line: an untouched object's own text, an object with additions its text with these
+ * inserted, else the fields in order; a plain line is {"message":"...", fields}.
  *
- * Records that nobody touched are never copied: where their text and newlines stand in one piece in the data block, that
- * piece is handed out as it is.
+ * Records that nobody touched are never copied: where their text and newlines stand in one piece in the data block,
+ * that piece is handed out as it is.
  *
  *     lc_encoder encoder = {.format = LC_FORMAT_JSON};
  *     struct iovec iov[64];

@@ -64,8 +64,7 @@ static bool cached(const lc_batch *batch, const lc_json_set *set, const char *ke
     return false;
   }
   const char *text = lc_batch_at(batch, set->key);
-  return lc_scan_equal(text, key, key_len) &&
-         lc_scan_equal(text + key_len + 2 + quotes / 2, value->bytes, value->len);
+  return lc_scan_equal(text, key, key_len) && lc_scan_equal(text + key_len + 2 + quotes / 2, value->bytes, value->len);
 }
 
 /* Writes `,"key":value` into the extra arena. */
@@ -87,12 +86,12 @@ static int write_text(lc_batch *batch, const char *key, size_t key_len, piece va
   to += lc_json_encode(key, key_len, to);
   *to++ = ':';
   if (value.quote) {
-    to += lc_json_encode(value.bytes, value.len, to);
+    (void)lc_json_encode(value.bytes, value.len, to);
   } else {
     memcpy(to, value.bytes, value.len);
   }
-  bool escaped = value.type == LC_JSON_STRING &&
-                 memchr(lc_batch_at(batch, ref) + key_text + 2, '\\', value_text) != NULL;
+  bool escaped =
+      value.type == LC_JSON_STRING && memchr(lc_batch_at(batch, ref) + key_text + 2, '\\', value_text) != NULL;
   bool key_escaped = !key_plain && memchr(lc_batch_at(batch, ref) + 2, '\\', key_text - 2) != NULL;
   *ret = (lc_field){
       .key = ref + 2,
@@ -105,8 +104,8 @@ static int write_text(lc_batch *batch, const char *key, size_t key_len, piece va
   return 0;
 }
 
-/* Only plain text is remembered: then what is given compares with what stands there byte for byte, and text that was set
- * raw is never taken for the bytes of a string. */
+/* Only plain text is remembered: then what is given compares with what stands there byte for byte, and text that was
+ * set raw is never taken for the bytes of a string. */
 static bool is_plain(const char *key, size_t key_len, const piece *value) {
   if (lc_json_plain(key, key_len) < key_len) return false;
   if (value->type != LC_JSON_STRING) return true;

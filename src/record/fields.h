@@ -14,9 +14,9 @@
  * here, and compared with escaped ones decoded. Of duplicate keys the last one counts; setting changes that one,
  * removing removes all.
  *
- * Each setter returns 0, LC_ENOMEM (no memory, the batch's extra arena is full, or 65,535 fields), or LC_EINVAL (the key is
- * longer than 65,535 bytes as JSON); the record is unchanged then. Pointers to fields and into the extra arena are
- * invalid after a set; the bytes given may stand in the batch.
+ * Each setter returns 0, LC_ENOMEM (no memory, the batch's extra arena is full, or 65,535 fields), or LC_EINVAL (the
+ * key is longer than 65,535 bytes as JSON); the record is unchanged then. Pointers to fields and into the extra arena
+ * are invalid after a set; the bytes given may stand in the batch.
  *
  * Thread: whoever holds the batch. */
 #ifndef LC_RECORD_FIELDS_H
@@ -44,8 +44,8 @@ lc_field *lc_record_find(const lc_batch *batch, const lc_record *rec, const char
 int lc_record_set_raw(lc_batch *batch, lc_record *rec, const char *key, size_t key_len, const char *text, size_t len,
                       lc_json_type type) LC_CHECK;
 /* What is not UTF-8 becomes U+FFFD in the text, except in the body of a plain line. */
-int lc_record_set_string(lc_batch *batch, lc_record *rec, const char *key, size_t key_len, const char *bytes, size_t len)
-    LC_CHECK;
+int lc_record_set_string(lc_batch *batch, lc_record *rec, const char *key, size_t key_len, const char *bytes,
+                         size_t len) LC_CHECK;
 /* The shortest text that reads back the same. LC_EINVAL for what JSON cannot say: infinities and NaN. */
 int lc_record_set_number(lc_batch *batch, lc_record *rec, const char *key, size_t key_len, double number) LC_CHECK;
 int lc_record_set_bool(lc_batch *batch, lc_record *rec, const char *key, size_t key_len, bool value) LC_CHECK;

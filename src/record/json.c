@@ -18,7 +18,7 @@ typedef struct slicing {
   uint32_t first;     /* index of the first field */
   uint32_t room;      /* fields that fit behind it */
   uint32_t count;
-  bool twice;         /* some key may stand more than once */
+  bool twice; /* some key may stand more than once */
   bool no_memory;
 } slicing;
 
@@ -36,7 +36,8 @@ static bool grow_fields(slicing *slicer) {
   if (slicer->count >= FIELDS_MAX) return false;
   uint32_t more = slicer->count < 16 ? 32 : slicer->count;
   if (more > FIELDS_MAX - slicer->count) more = FIELDS_MAX - slicer->count;
-  lc_record probe = {.fields = slicer->first, .n_fields = (uint16_t)slicer->count, .cap_fields = (uint16_t)slicer->count};
+  lc_record probe = {
+      .fields = slicer->first, .n_fields = (uint16_t)slicer->count, .cap_fields = (uint16_t)slicer->count};
   uint32_t before = batch->n_fields;
   batch->n_fields = slicer->first + slicer->count;
   bool grown = lc_batch_reserve_fields(batch, &probe, (uint16_t)more) != NULL;

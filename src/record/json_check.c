@@ -6,9 +6,14 @@ const char *lc_json_string_rest(const char *stop, bool *ret_escaped) {
     if (*p != '\\') return NULL;
     *ret_escaped = true;
     switch (p[1]) {
-      case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
-        p += 2;
-        break;
+      case '"':
+      case '\\':
+      case '/':
+      case 'b':
+      case 'f':
+      case 'n':
+      case 'r':
+      case 't': p += 2; break;
       case 'u':
         if (!lc_scan_hex4(p + 2)) return NULL;
         p += 6;

@@ -50,7 +50,9 @@ static inline const char *lc_json_number(const char *p) {
   return start + n;
 }
 
-static inline bool lc_json_word(const char *p, const char word[4]) { return memcmp(p, word, 4) == 0; }
+static inline bool lc_json_word(const char *p, const char word[4]) {
+  return memcmp(p, word, 4) == 0;
+}
 
 /* Any value. `depth` levels are open around it. */
 static inline const char *lc_json_value(lc_json_scan *scan, const char *p, unsigned depth, uint8_t *ret_type,

@@ -60,7 +60,9 @@ static inline uint32_t lc_scan_digits(const char *p) {
 
 #else
 
-static inline bool lc_scan_is_stop(char c) { return (unsigned char)c < 0x20 || c == '"' || c == '\\'; }
+static inline bool lc_scan_is_stop(char c) {
+  return (unsigned char)c < 0x20 || c == '"' || c == '\\';
+}
 
 static inline const char *lc_scan_string(const char *p) {
   const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
@@ -88,7 +90,9 @@ static inline uint32_t lc_scan_digits(const char *p) {
 
 #endif
 
-static inline bool lc_scan_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+static inline bool lc_scan_space(char c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
 
 static inline bool lc_scan_hex4(const char *p) {
   for (int i = 0; i < 4; i++) {

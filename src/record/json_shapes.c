@@ -36,7 +36,9 @@ void lc_json_shapes_renew(lc_json_shapes *shapes) {
   if (lc_unlikely(shapes->strays > RENEW_AFTER)) forget_nodes(shapes);
 }
 
-void lc_json_shapes_free(void *shapes) { free(shapes); }
+void lc_json_shapes_free(void *shapes) {
+  free(shapes);
+}
 
 void lc_json_shapes_reset(void *shapes) {
   if (shapes == NULL) return;

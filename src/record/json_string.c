@@ -108,8 +108,8 @@ static size_t utf8_len(const unsigned char *p, size_t room) {
 
 /* One character that does not stand for itself. Returns the bytes read. */
 static size_t encode_special(const char *p, size_t room, char **to) {
-  static const char escapes[] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't',
-                                 ['"'] = '"',  ['\\'] = '\\'};
+  static const char escapes[] = {
+      ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['"'] = '"', ['\\'] = '\\'};
   static const char hex[] = "0123456789abcdef";
   unsigned char c = (unsigned char)*p;
   if (c >= 0x80) {

@@ -56,8 +56,17 @@ lc_json_type lc_json_type_of(const char *text, size_t len) {
     case 't': return LC_JSON_TRUE;
     case 'f': return LC_JSON_FALSE;
     case 'n': return LC_JSON_NULL;
-    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
-      return LC_JSON_NUMBER;
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9': return LC_JSON_NUMBER;
     default: return LC_JSON_REMOVED;
   }
 }

@@ -45,9 +45,9 @@ lc_json_type lc_json_type_of(const char *text, size_t len);
 int lc_json_path(const char *text, size_t len, const lc_json_step *steps, size_t n, const char **ret, size_t *ret_len,
                  lc_json_type *ret_type) LC_CHECK;
 
-/* Appends `text` to `ret` with the value at the path (n > 0) replaced or added, or removed when `value` is NULL. Objects
- * that are missing on the way are made; an array grows only at its end; removing what is not there changes nothing. All
- * duplicates of a removed key go. LC_EINVAL when a step does not fit the value it meets, LC_ENOMEM. */
+/* Appends `text` to `ret` with the value at the path (n > 0) replaced or added, or removed when `value` is NULL.
+ * Objects that are missing on the way are made; an array grows only at its end; removing what is not there changes
+ * nothing. All duplicates of a removed key go. LC_EINVAL when a step does not fit the value it meets, LC_ENOMEM. */
 int lc_json_splice(const char *text, size_t len, const lc_json_step *steps, size_t n, const char *value,
                    size_t value_len, lc_buf *ret) LC_CHECK;
 
@@ -60,7 +60,7 @@ size_t lc_json_decode(const char *inside, size_t len, char *to);
 
 /* Encodes bytes as a JSON string with quotes at `to`, which has room for LC_JSON_ENCODED(len) bytes; what is not UTF-8
  * becomes U+FFFD. Returns the length. */
-#define LC_JSON_ENCODED(len) ((size_t)(len) * 6 + 2)
+#define LC_JSON_ENCODED(len) ((size_t)(len)*6 + 2)
 size_t lc_json_encode(const char *bytes, size_t len, char *to);
 size_t lc_json_encoded_len(const char *bytes, size_t len); /* what lc_json_encode would return */
 /* How many bytes at the start of `bytes` a JSON string holds as they are: no control character, quote or backslash, and
@@ -71,8 +71,8 @@ size_t lc_json_plain(const char *bytes, size_t len);
 double lc_json_double(const char *text, size_t len);
 /* Whether a number is written as an integer (no fraction, no exponent) that fits. */
 bool lc_json_int64(const char *text, size_t len, int64_t *ret);
-/* The shortest text that reads back as `number`; integers up to 2^53 without an exponent. `number` is finite. Returns the
- * length. */
+/* The shortest text that reads back as `number`; integers up to 2^53 without an exponent. `number` is finite. Returns
+ * the length. */
 #define LC_JSON_NUMBER_TEXT 32
 size_t lc_json_number_text(double number, char ret[LC_JSON_NUMBER_TEXT]);
 

@@ -6,9 +6,13 @@
 #include "base/buf.h"
 #include "record/json.h"
 
-static void json_close(lc_resource *res) { lc_resource_closed(res); }
+static void json_close(lc_resource *res) {
+  lc_resource_closed(res);
+}
 
-static void json_destroy(lc_resource *res) { free((lc_stage *)res); }
+static void json_destroy(lc_resource *res) {
+  free((lc_stage *)res);
+}
 
 static int json_stats(lc_resource *res, lc_buf *ret) {
   return lc_buf_addf(ret, "{\"records\":%" PRIu64 ",\"unparsed\":%" PRIu64 "}",

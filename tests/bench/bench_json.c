@@ -1,5 +1,5 @@
-/* Times the JSON slicer: ns per record for records of one shape and of mixed shapes, beside a memchr that only looks for
- * the newlines of the same text, in the same run.
+/* Times the JSON slicer: ns per record for records of one shape and of mixed shapes, beside a memchr that only looks
+ * for the newlines of the same text, in the same run.
  *
  *     build/bench/bench_json [ROUNDS [FILE]]      FILE: JSON lines of one's own, of which the first 256 KiB count */
 #include <stdio.h>
@@ -29,12 +29,13 @@ static const char *const words[] = {"payment accepted", "cart updated for a retu
                                     "stock reserved in the second warehouse"};
 
 static int uniform_line(char *to, size_t room, unsigned i) {
-  return snprintf(to, room,
-                  "{\"ts\":\"2026-11-23T21:09:%02u.%06uZ\",\"level\":\"%s\",\"service\":\"shop-%u\",\"host\":\"web-%02u\","
-                  "\"msg\":\"%s\",\"user_id\":%u,\"duration_ms\":%u.%03u,\"status\":%u,\"ok\":%s,"
-                  "\"request_id\":\"%08x-%04x-4a7c-9d21\"}\n",
-                  i % 60, i % 1000000, levels[i * 7 % 5], i % 9, i % 40, words[i * 13 % 4], i * 7919 % 100000, i % 300,
-                  i % 1000, i % 11 == 0 ? 500u : 200u, i % 11 == 0 ? "false" : "true", i * 2654435761u, i & 0xffff);
+  return snprintf(
+      to, room,
+      "{\"ts\":\"2026-11-23T21:09:%02u.%06uZ\",\"level\":\"%s\",\"service\":\"shop-%u\",\"host\":\"web-%02u\","
+      "\"msg\":\"%s\",\"user_id\":%u,\"duration_ms\":%u.%03u,\"status\":%u,\"ok\":%s,"
+      "\"request_id\":\"%08x-%04x-4a7c-9d21\"}\n",
+      i % 60, i % 1000000, levels[i * 7 % 5], i % 9, i % 40, words[i * 13 % 4], i * 7919 % 100000, i % 300, i % 1000,
+      i % 11 == 0 ? 500u : 200u, i % 11 == 0 ? "false" : "true", i * 2654435761u, i & 0xffff);
 }
 
 static int mixed_line(char *to, size_t room, unsigned i) {
@@ -47,12 +48,13 @@ static int mixed_line(char *to, size_t room, unsigned i) {
                     i % 60, i % 1000000, levels[i % 5], i % 3600, i % 256, dice % 256, dice, i);
   }
   if (dice % 4 == 1) {
-    return snprintf(to, room,
-                    "{\"ts\":\"2026-11-23T21:09:%02u.%06uZ\",\"level\":\"error\",\"service\":\"db\",\"msg\":\"%s\","
-                    "\"query\":\"select \\\"name\\\" from t where id = %u\",\"rows\":%u,\"retry\":%s,\"host\":\"db-%02u\","
-                    "\"took\":%u.%u,\"pool\":%u}\n",
-                    i % 60, i % 1000000, words[i % 4], i, i % 500, i % 3 != 0 ? "true" : "false", i % 12, i % 900, i % 10,
-                    dice % 64);
+    return snprintf(
+        to, room,
+        "{\"ts\":\"2026-11-23T21:09:%02u.%06uZ\",\"level\":\"error\",\"service\":\"db\",\"msg\":\"%s\","
+        "\"query\":\"select \\\"name\\\" from t where id = %u\",\"rows\":%u,\"retry\":%s,\"host\":\"db-%02u\","
+        "\"took\":%u.%u,\"pool\":%u}\n",
+        i % 60, i % 1000000, words[i % 4], i, i % 500, i % 3 != 0 ? "true" : "false", i % 12, i % 900, i % 10,
+        dice % 64);
   }
   return uniform_line(to, room, dice % 4 == 2 ? i : i * 31);
 }
@@ -131,7 +133,8 @@ static void round_of(lc_batch *batch, uint32_t n, lc_encoder *encoder, int64_t t
 }
 
 int main(int argc, char **argv) {
-  const bench benches[] = {{"one shape", uniform_line}, {"mixed shapes", mixed_line}, {argc > 2 ? argv[2] : NULL, NULL}};
+  const bench benches[] = {
+      {"one shape", uniform_line}, {"mixed shapes", mixed_line}, {argc > 2 ? argv[2] : NULL, NULL}};
   int rounds = argc > 1 ? atoi(argv[1]) : 400;
   lc_encoder encoder = {.format = LC_FORMAT_JSON};
   printf("%-14s %8s %8s %10s %10s %10s %10s   ns per record\n", "records", "bytes", "fields", "memchr", "slice",

@@ -1,7 +1,7 @@
 /* The JSON slicer against jansson: what is accepted, and that what is set, removed and written reads back as it must.
  *
- * The input is a text. It is sliced twice in one batch, so that the second time every key is predicted, with other bytes
- * behind it. */
+ * The input is a text. It is sliced twice in one batch, so that the second time every key is predicted, with other
+ * bytes behind it. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -69,7 +69,8 @@ static void walk_unchecked(const char *text, size_t len) {
   lc_buf_free(&buf);
 }
 
-/* Keys that jansson saw changed (escaped surrogates, bytes that are not UTF-8) may fall together: nothing to compare. */
+/* Keys that jansson saw changed (escaped surrogates, bytes that are not UTF-8) may fall together: nothing to compare.
+ */
 static bool comparable(const char *text, size_t len) {
   for (size_t i = 0; i < len; i++) {
     if ((unsigned char)text[i] >= 0x80 || (text[i] == '\\' && i + 1 < len && text[i + 1] == 'u')) return false;

@@ -1,4 +1,5 @@
-/* jansson as the oracle of the JSON slicer: what it says about a text, minus the differences that record/json.h names. */
+/* jansson as the oracle of the JSON slicer: what it says about a text, minus the differences that record/json.h names.
+ */
 #ifndef LC_TESTS_ORACLE_H
 #define LC_TESTS_ORACLE_H
 
@@ -53,8 +54,8 @@ static inline bool oracle_big_numbers(const char *text, size_t len) {
   size_t digits = 0;
   for (size_t i = 0; i < len; i++) {
     digits = text[i] >= '0' && text[i] <= '9' ? digits + 1 : 0;
-    if (digits > 15 || ((text[i] | 0x20) == 'e' && i > 0 && i + 1 < len &&
-                        strchr("0123456789", text[i - 1]) != NULL && strchr("+-0123456789", text[i + 1]) != NULL)) {
+    if (digits > 15 || ((text[i] | 0x20) == 'e' && i > 0 && i + 1 < len && strchr("0123456789", text[i - 1]) != NULL &&
+                        strchr("+-0123456789", text[i + 1]) != NULL)) {
       return true;
     }
   }

@@ -68,7 +68,8 @@ static void test_raw(void **state) {
 
 static void test_raw_of_objects(void **state) {
   (void)state;
-  lc_batch *batch = records_lines("{\"message\":\"a\\tb\",\"x\":1}\n{\"x\": 1}\n{\"message\":12.50}\n{\"x\":2}\n{\"y\":3}\nplain\n");
+  lc_batch *batch =
+      records_lines("{\"message\":\"a\\tb\",\"x\":1}\n{\"x\": 1}\n{\"message\":12.50}\n{\"x\":2}\n{\"y\":3}\nplain\n");
   slice_all(batch);
   assert_int_equal(lc_record_set_bool(batch, &batch->records[3], "y", 1, true), 0);
   assert_int_equal(lc_record_set_string(batch, &batch->records[4], "message", 7, "set", 3), 0);
@@ -78,7 +79,8 @@ static void test_raw_of_objects(void **state) {
 
 static void test_json(void **state) {
   (void)state;
-  lc_batch *batch = records_lines("{\"a\": 1.50, \"b\":\"\xff\"}\nplain \"x\"\n {\"c\":3} \n{\"d\":4}\r\n{\"e\":5}\n\n{\"f\":6}");
+  lc_batch *batch =
+      records_lines("{\"a\": 1.50, \"b\":\"\xff\"}\nplain \"x\"\n {\"c\":3} \n{\"d\":4}\r\n{\"e\":5}\n\n{\"f\":6}");
   slice_all(batch);
   assert_encoded(LC_FORMAT_JSON, batch,
                  "{\"a\": 1.50, \"b\":\"\xff\"}\n{\"message\":\"plain \\\"x\\\"\"}\n{\"c\":3}\n{\"d\":4}\n{\"e\":5}\n"
@@ -90,6 +92,15 @@ static void test_json(void **state) {
                  "{\"message\":\"plain \\\"x\\\"\"}\n{\"c\":3}\n{\"d\":4}\n{\"e\":5,\"g\":7}\n{\"message\":\"\"}\n");
   for (uint32_t i = 1; i < 6; i++) lc_batch_drop(batch, &batch->records[i], LC_DROP_FILTERED);
   assert_encoded(LC_FORMAT_JSON, batch, "");
+  lc_batch_destroy(batch);
+}
+
+/* A blank in front of an object parts it from its neighbour. */
+static void test_blank_ends_a_run(void **state) {
+  (void)state;
+  lc_batch *batch = records_lines("{\"x\":1}\n {\"y\":2}\n{\"z\":3}\n");
+  slice_all(batch);
+  assert_encoded(LC_FORMAT_JSON, batch, "{\"x\":1}\n{\"y\":2}\n{\"z\":3}\n");
   lc_batch_destroy(batch);
 }
 
@@ -151,7 +162,9 @@ static void test_large(void **state) {
   free(big);
 }
 
-static void destroy_source(lc_source *source) { lc_source_deinit(source); }
+static void destroy_source(lc_source *source) {
+  lc_source_deinit(source);
+}
 
 static void test_metadata(void **state) {
   (void)state;
@@ -181,13 +194,14 @@ static void test_metadata(void **state) {
   batch->records[1].time_ns = INT64_C(1700000001500000000);
   lc_encoder encoder = {.format = LC_FORMAT_JSON, .metadata = true};
   char *out = encode_all(&encoder, batch, UINT64_MAX, 8, NULL);
-  assert_string_equal(out,
-                      "{\"a\":1,\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@source\":\"/var/log/one.log\","
-                      "\"@labels\":{\"team\":\"a\\\"b\",\"env\":\"prod\"}}\n"
-                      "{\"message\":\"plain\",\"@timestamp\":\"2023-11-14T22:13:21.5Z\",\"@source\":\"/var/log/one.log\","
-                      "\"@labels\":{\"team\":\"a\\\"b\",\"env\":\"prod\"}}\n"
-                      "{\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@source\":\"/var/log/two.log\",\"@labels\":{}}\n"
-                      "{\"@source\":\"x\",\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@labels\":{}}\n");
+  assert_string_equal(
+      out,
+      "{\"a\":1,\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@source\":\"/var/log/one.log\","
+      "\"@labels\":{\"team\":\"a\\\"b\",\"env\":\"prod\"}}\n"
+      "{\"message\":\"plain\",\"@timestamp\":\"2023-11-14T22:13:21.5Z\",\"@source\":\"/var/log/one.log\","
+      "\"@labels\":{\"team\":\"a\\\"b\",\"env\":\"prod\"}}\n"
+      "{\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@source\":\"/var/log/two.log\",\"@labels\":{}}\n"
+      "{\"@source\":\"x\",\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@labels\":{}}\n");
   free(out);
   lc_encoder_deinit(&encoder);
   lc_batch_destroy(batch);
@@ -220,8 +234,13 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      lc_test_case(test_raw), lc_test_case(test_raw_of_objects), lc_test_case(test_json),
-      lc_test_case(test_runs_are_not_copied), lc_test_case(test_large), lc_test_case(test_metadata),
+      lc_test_case(test_raw),
+      lc_test_case(test_raw_of_objects),
+      lc_test_case(test_json),
+      lc_test_case(test_blank_ends_a_run),
+      lc_test_case(test_runs_are_not_copied),
+      lc_test_case(test_large),
+      lc_test_case(test_metadata),
       lc_test_case(test_no_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

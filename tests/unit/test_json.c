@@ -31,12 +31,28 @@ static void assert_refuses(const char *text) {
 static void test_accepts(void **state) {
   (void)state;
   static const char *const texts[] = {
-      "{}", " { } ", "{\"a\":1}", "\t{ \"a\" : 1 , \"b\" : [ ] }\r\n", "{\"a\":-0}", "{\"a\":0.5e-7}",
-      "{\"a\":1E+300}", "{\"a\":123456789012345678901234567890}", "{\"a\":0.12345678901234567890}",
-      "{\"a\":123456789012345.5}", "{\"a\":1234567890123.123}", "{\"a\":true,\"b\":false,\"c\":null}",
-      "{\"\":\"\"}", "{\"a\":\"\\u00e4\\n\\\"\\\\\\/\\b\\f\\r\\t\"}", "{\"\\u0061\":1}", "{\"a\":\"\\ud800\"}",
-      "{\"a\":\"\xff\xfe\"}", "{\"a\":\"\x7f\"}", "{\"a\":[1,[2,[3,{}]],{\"b\":[]}]}", "{\"a\":{\"b\":{\"c\":{}}}}",
-      "{\"a\":1,\"a\":2}", "{\"a\":\"0123456789abcdef0123456789abcdef0123456789abcdef\"}",
+      "{}",
+      " { } ",
+      "{\"a\":1}",
+      "\t{ \"a\" : 1 , \"b\" : [ ] }\r\n",
+      "{\"a\":-0}",
+      "{\"a\":0.5e-7}",
+      "{\"a\":1E+300}",
+      "{\"a\":123456789012345678901234567890}",
+      "{\"a\":0.12345678901234567890}",
+      "{\"a\":123456789012345.5}",
+      "{\"a\":1234567890123.123}",
+      "{\"a\":true,\"b\":false,\"c\":null}",
+      "{\"\":\"\"}",
+      "{\"a\":\"\\u00e4\\n\\\"\\\\\\/\\b\\f\\r\\t\"}",
+      "{\"\\u0061\":1}",
+      "{\"a\":\"\\ud800\"}",
+      "{\"a\":\"\xff\xfe\"}",
+      "{\"a\":\"\x7f\"}",
+      "{\"a\":[1,[2,[3,{}]],{\"b\":[]}]}",
+      "{\"a\":{\"b\":{\"c\":{}}}}",
+      "{\"a\":1,\"a\":2}",
+      "{\"a\":\"0123456789abcdef0123456789abcdef0123456789abcdef\"}",
       "{\"0123456789abcdef0123456789abcdef0123456789abcdef\":1}",
   };
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) assert_accepts(texts[i]);
@@ -45,14 +61,66 @@ static void test_accepts(void **state) {
 static void test_refuses(void **state) {
   (void)state;
   static const char *const texts[] = {
-      "", " ", "{", "}", "[]", "\"a\"", "1", "null", "{}{}", "{} x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
-      "{\"a\":1 \"b\":2}", "{\"a\":01}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":-}", "{\"a\":+1}", "{\"a\":1e}",
-      "{\"a\":1e+}", "{\"a\":1.5.5}", "{\"a\":--1}", "{\"a\":0x1}", "{\"a\":tru}", "{\"a\":truex}", "{\"a\":nul}",
-      "{\"a\":falsy}", "{\"a\":NaN}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12g4\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\",
-      "{\"a\":\"", "{\"a\":\"b", "{\"a\":\"\n\"}", "{\"a\":\"\t\"}", "{\"a\":\"\x1f\"}", "{a:1}", "{'a':1}",
-      "{\"a\":[}", "{\"a\":[1,]}", "{\"a\":[,1]}", "{\"a\":[1 2]}", "{\"a\":{]}", "{\"a\":[}]}", "{\"a\":{\"b\"}}",
-      "{\"a\":{\"b\":1,}}", "{\"a\":{1:2}}", "{\"a\":[1", "{\"a\":{\"b\":1", "{\"a\":1]", "{\"a\":\"b\"", "{\"a\":1",
-      "{\"a\":00000000000000001}", "{\"a\":1234567890123456.}", "{\"a\":1\f}", "\xef\xbb\xbf{}", "{\"a\":1}\v",
+      "",
+      " ",
+      "{",
+      "}",
+      "[]",
+      "\"a\"",
+      "1",
+      "null",
+      "{}{}",
+      "{} x",
+      "{\"a\"}",
+      "{\"a\":}",
+      "{\"a\":1,}",
+      "{,}",
+      "{\"a\":1 \"b\":2}",
+      "{\"a\":01}",
+      "{\"a\":1.}",
+      "{\"a\":.5}",
+      "{\"a\":-}",
+      "{\"a\":+1}",
+      "{\"a\":1e}",
+      "{\"a\":1e+}",
+      "{\"a\":1.5.5}",
+      "{\"a\":--1}",
+      "{\"a\":0x1}",
+      "{\"a\":tru}",
+      "{\"a\":truex}",
+      "{\"a\":nul}",
+      "{\"a\":falsy}",
+      "{\"a\":NaN}",
+      "{\"a\":\"\\x\"}",
+      "{\"a\":\"\\u12g4\"}",
+      "{\"a\":\"\\u12\"}",
+      "{\"a\":\"\\",
+      "{\"a\":\"",
+      "{\"a\":\"b",
+      "{\"a\":\"\n\"}",
+      "{\"a\":\"\t\"}",
+      "{\"a\":\"\x1f\"}",
+      "{a:1}",
+      "{'a':1}",
+      "{\"a\":[}",
+      "{\"a\":[1,]}",
+      "{\"a\":[,1]}",
+      "{\"a\":[1 2]}",
+      "{\"a\":{]}",
+      "{\"a\":[}]}",
+      "{\"a\":{\"b\"}}",
+      "{\"a\":{\"b\":1,}}",
+      "{\"a\":{1:2}}",
+      "{\"a\":[1",
+      "{\"a\":{\"b\":1",
+      "{\"a\":1]",
+      "{\"a\":\"b\"",
+      "{\"a\":1",
+      "{\"a\":00000000000000001}",
+      "{\"a\":1234567890123456.}",
+      "{\"a\":1\f}",
+      "\xef\xbb\xbf{}",
+      "{\"a\":1}\v",
   };
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) assert_refuses(texts[i]);
   assert_int_equal(slice_text("{\"a\":1\0}", 8), LC_EINVAL);
@@ -70,6 +138,22 @@ static void test_end_of_body(void **state) {
     assert_int_equal(lc_json_slice(batch, rec), len == strlen(text) ? 0 : LC_EINVAL);
     assert_memory_equal(batch->base[0], text, strlen(text));
     lc_batch_destroy(batch);
+  }
+}
+
+/* The scans stop at the end even where nothing else would stop them: ASan watches. */
+static void test_nothing_behind_stops(void **state) {
+  (void)state;
+  static const char *const texts[] = {"{\"a", "{\"a\":\"b", "{\"a\":1", "{\"a\":[1", "{\"a\":\"\\", "{\"a\":tru"};
+  static const char behind[] = {'x', '1', ' ', '"', '\\'};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t k = 0; k < sizeof behind; k++) {
+      lc_batch *batch = records_one(texts[i], strlen(texts[i]));
+      memset(batch->base[0] + batch->data_cap, behind[k], LC_BATCH_PADDING);
+      assert_int_equal(lc_json_slice(batch, &batch->records[0]), LC_EINVAL);
+      assert_int_equal(batch->base[0][batch->data_cap], behind[k]);
+      lc_batch_destroy(batch);
+    }
   }
 }
 
@@ -211,7 +295,8 @@ static void test_body_in_extra(void **state) {
   lc_batch_destroy(batch);
 }
 
-/* More keys than the graph has nodes, then others: it is forgotten and learned again, and nothing changes for anyone. */
+/* More keys than the graph has nodes, then others: it is forgotten and learned again, and nothing changes for anyone.
+ */
 static void test_many_shapes(void **state) {
   (void)state;
   lc_batch *batch = lc_batch_create(1 << 16);
@@ -223,7 +308,8 @@ static void test_many_shapes(void **state) {
     unsigned n = 1 + (seed >> 8) % 12;
     for (unsigned i = 0; i < n; i++) {
       seed = seed * 1664525u + 1013904223u;
-      len += snprintf(text + len, sizeof text - (size_t)len, "%s\"key%u\":%u", i == 0 ? "{" : ",", (seed >> 10) % 700, i);
+      len +=
+          snprintf(text + len, sizeof text - (size_t)len, "%s\"key%u\":%u", i == 0 ? "{" : ",", (seed >> 10) % 700, i);
     }
     len += snprintf(text + len, sizeof text - (size_t)len, "}\n");
     lc_batch_refill(batch);
@@ -259,8 +345,9 @@ static void add_space(lc_maker *maker) {
 }
 
 static void add_string(lc_maker *maker) {
-  static const char *const pieces[] = {"a",   "level", "0123456789abcdef", "\\n",     "\\\"", "\\\\", "\\u00fc", "\xc3\xa4",
-                                       "\\/", "\xff",  "\\ud83d\\ude00",   "\\ud800", " ",    "{",    "}",       ","};
+  static const char *const pieces[] = {
+      "a",   "level", "0123456789abcdef", "\\n",     "\\\"", "\\\\", "\\u00fc", "\xc3\xa4",
+      "\\/", "\xff",  "\\ud83d\\ude00",   "\\ud800", " ",    "{",    "}",       ","};
   lc_buf_addc(&maker->buf, '"');
   for (unsigned n = dice(maker, 5); n > 0; n--) {
     /* Mostly harmless. */
@@ -290,7 +377,8 @@ static void add_nested(lc_maker *maker, unsigned depth, bool object) {
 }
 
 static void add_value(lc_maker *maker, unsigned depth) {
-  static const char *const scalars[] = {"true", "false", "null", "0", "-1", "12.5", "123456789", "0.001", "-0.0", "1.25"};
+  static const char *const scalars[] = {"true", "false",     "null",  "0",    "-1",
+                                        "12.5", "123456789", "0.001", "-0.0", "1.25"};
   unsigned kind = dice(maker, 10);
   if (kind < 4) add_string(maker);
   else if (kind < 8 || depth > 4) lc_buf_adds(&maker->buf, scalars[dice(maker, 10)]);
@@ -354,9 +442,7 @@ static void compare_value(const char *text, size_t len, json_t *wanted) {
         assert_true(integer == json_integer_value(wanted));
       }
       break;
-    default:
-      assert_true(json_is_object(wanted) || json_is_array(wanted));
-      compare_nested(text, len, wanted);
+    default: assert_true(json_is_object(wanted) || json_is_array(wanted)); compare_nested(text, len, wanted);
   }
 }
 
@@ -437,10 +523,13 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      lc_test_case(test_accepts), lc_test_case(test_refuses), lc_test_case(test_end_of_body), lc_test_case(test_depth),
-      lc_test_case(test_limits), lc_test_case(test_record), lc_test_case(test_newlines_between_tokens),
-      lc_test_case(test_duplicate_keys), lc_test_case(test_fields_before), lc_test_case(test_body_in_extra),
-      lc_test_case(test_many_shapes), lc_test_case(test_random), lc_test_case(test_no_memory),
+      lc_test_case(test_accepts),        lc_test_case(test_refuses),
+      lc_test_case(test_end_of_body),    lc_test_case(test_nothing_behind_stops),
+      lc_test_case(test_depth),          lc_test_case(test_limits),
+      lc_test_case(test_record),         lc_test_case(test_newlines_between_tokens),
+      lc_test_case(test_duplicate_keys), lc_test_case(test_fields_before),
+      lc_test_case(test_body_in_extra),  lc_test_case(test_many_shapes),
+      lc_test_case(test_random),         lc_test_case(test_no_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      lc_test_case(test_pass), lc_test_case(test_drop_and_dlq), lc_test_case(test_stop), lc_test_case(test_no_memory),
+      lc_test_case(test_pass),
+      lc_test_case(test_drop_and_dlq),
+      lc_test_case(test_stop),
+      lc_test_case(test_no_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

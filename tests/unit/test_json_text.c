@@ -28,7 +28,10 @@ static void test_decode(void **state) {
   assert_decodes("\\ud83d", "\xef\xbf\xbd", 3);
   assert_decodes("\\ude00\\ud83d", "\xef\xbf\xbd\xef\xbf\xbd", 6);
   assert_decodes("\\ud83dx\\u0041", "\xef\xbf\xbdxA", 5);
-  assert_decodes("\\ud83d\\u0041", "\xef\xbf\xbd" "A", 4);
+  assert_decodes("\\ud83d\\u0041",
+                 "\xef\xbf\xbd"
+                 "A",
+                 4);
   assert_decodes("\\u07ff\\u07ff", "\xdf\xbf\xdf\xbf", 4);
   assert_decodes("a\\u0000b", "a\0b", 3);
   assert_decodes("\xff\xfe", "\xff\xfe", 2);
@@ -49,9 +52,14 @@ static void test_encode(void **state) {
   assert_encodes("0123456789abcdef0123456789\"x", 28, "\"0123456789abcdef0123456789\\\"x\"");
   assert_encodes("a\n\t\r\b\f\"\\/\x01\x1f\x7f\0z", 14, "\"a\\n\\t\\r\\b\\f\\\"\\\\/\\u0001\\u001f\x7f\\u0000z\"");
   assert_encodes("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
-  assert_encodes("a\xff" "b", 3, "\"a\xef\xbf\xbd" "b\"");
-  assert_encodes("\xc3", 1, "\"\xef\xbf\xbd\"");                           /* cut */
-  assert_encodes("\xc0\x80", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\"");           /* overlong */
+  assert_encodes(
+      "a\xff"
+      "b",
+      3,
+      "\"a\xef\xbf\xbd"
+      "b\"");
+  assert_encodes("\xc3", 1, "\"\xef\xbf\xbd\"");                                 /* cut */
+  assert_encodes("\xc0\x80", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\"");                 /* overlong */
   assert_encodes("\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""); /* a surrogate */
   assert_encodes("\xf4\x90\x80\x80", 1, "\"\xef\xbf\xbd\"");
 }
@@ -92,10 +100,33 @@ static void assert_double(const char *text) {
 static void test_double(void **state) {
   (void)state;
   static const char *const texts[] = {
-      "0", "-0", "1", "-1", "0.1", "1e22", "1e23", "-1.5e-7", "9007199254740993", "9007199254740992.5",
-      "123456789012345678901234567890", "1.7976931348623157e308", "1.7976931348623159e308", "1e309", "-1e400", "1e99999999999999999999",
-      "5e-324", "2e-324", "2.4703282292062327208e-324", "1e-400", "0e999999999", "0.000000000000000000000000000001",
-      "2.2250738585072011e-308", "2.2250738585072014e-308", "100000000000000000000000e-22", "1E5", "1e+5",
+      "0",
+      "-0",
+      "1",
+      "-1",
+      "0.1",
+      "1e22",
+      "1e23",
+      "-1.5e-7",
+      "9007199254740993",
+      "9007199254740992.5",
+      "123456789012345678901234567890",
+      "1.7976931348623157e308",
+      "1.7976931348623159e308",
+      "1e309",
+      "-1e400",
+      "1e99999999999999999999",
+      "5e-324",
+      "2e-324",
+      "2.4703282292062327208e-324",
+      "1e-400",
+      "0e999999999",
+      "0.000000000000000000000000000001",
+      "2.2250738585072011e-308",
+      "2.2250738585072014e-308",
+      "100000000000000000000000e-22",
+      "1E5",
+      "1e+5",
   };
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) assert_double(texts[i]);
   /* More digits than matter, but for one at the very end. */
@@ -183,9 +214,12 @@ static void assert_path(const char *text, const lc_json_step *steps, size_t n, c
   assert_int_equal(type, lc_json_type_of(wanted, strlen(wanted)));
 }
 
-#define KEY(text) {.key = (text), .key_len = sizeof(text) - 1}
-#define INDEX(i) {.index = (i)}
-#define PATH(...) (const lc_json_step[]){__VA_ARGS__}, sizeof((const lc_json_step[]){__VA_ARGS__}) / sizeof(lc_json_step)
+#define KEY(text) \
+  { .key = (text), .key_len = sizeof(text) - 1 }
+#define INDEX(i) \
+  { .index = (i) }
+#define PATH(...) \
+  (const lc_json_step[]){__VA_ARGS__}, sizeof((const lc_json_step[]){__VA_ARGS__}) / sizeof(lc_json_step)
 
 static void test_path(void **state) {
   (void)state;
@@ -204,7 +238,8 @@ static void test_path(void **state) {
   assert_path(text, PATH(KEY("nope")), NULL);
 }
 
-static void assert_splice(const char *text, const lc_json_step *steps, size_t n, const char *value, const char *wanted) {
+static void assert_splice(const char *text, const lc_json_step *steps, size_t n, const char *value,
+                          const char *wanted) {
   lc_buf buf = {0};
   lc_buf_adds(&buf, ">");
   int rc = lc_json_splice(text, strlen(text), steps, n, value, value != NULL ? strlen(value) : 0, &buf);
@@ -257,8 +292,16 @@ static void test_splice_remove(void **state) {
 /* Text that is cut or broken leads nowhere, but never out of its bounds: ASan watches. */
 static void test_broken_text(void **state) {
   (void)state;
-  static const char *const texts[] = {"{\"a\":{\"b\":[1,\"x\\\"\"]},\"c\":2}", "[{\"a\":1},[2,3],\"\\u0041\"]", "{\"", "{\"a\\",
-                                      "{{}}", "[}", "{\"a\" 1}", "\\u00", "{,}", "[,,]"};
+  static const char *const texts[] = {"{\"a\":{\"b\":[1,\"x\\\"\"]},\"c\":2}",
+                                      "[{\"a\":1},[2,3],\"\\u0041\"]",
+                                      "{\"",
+                                      "{\"a\\",
+                                      "{{}}",
+                                      "[}",
+                                      "{\"a\" 1}",
+                                      "\\u00",
+                                      "{,}",
+                                      "[,,]"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     for (size_t len = 0; len <= strlen(texts[i]); len++) {
       char *copy = malloc(len + 1), *exact, *to = malloc(len + 1);
@@ -273,7 +316,8 @@ static void test_broken_text(void **state) {
       const lc_json_step steps[] = {KEY("a"), KEY("b"), INDEX(2)};
       lc_buf buf = {0};
       for (size_t n = 0; n <= 3; n++) {
-        if (lc_json_path(exact, len, steps, n, &value, &value_len, &type) == 0) assert_true(value + value_len <= exact + len);
+        if (lc_json_path(exact, len, steps, n, &value, &value_len, &type) == 0)
+          assert_true(value + value_len <= exact + len);
         if (n > 0) assert_true(lc_json_splice(exact, len, steps, n, n % 2 == 0 ? NULL : "1", 1, &buf) <= 0);
       }
       assert_true(lc_json_decode(exact, len, to) <= len);
@@ -286,9 +330,10 @@ static void test_broken_text(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      lc_test_case(test_decode), lc_test_case(test_encode), lc_test_case(test_encode_random), lc_test_case(test_double),
-      lc_test_case(test_int64), lc_test_case(test_number_text), lc_test_case(test_path), lc_test_case(test_splice_set),
-      lc_test_case(test_splice_remove), lc_test_case(test_broken_text),
+      lc_test_case(test_decode),      lc_test_case(test_encode),     lc_test_case(test_encode_random),
+      lc_test_case(test_double),      lc_test_case(test_int64),      lc_test_case(test_number_text),
+      lc_test_case(test_path),        lc_test_case(test_splice_set), lc_test_case(test_splice_remove),
+      lc_test_case(test_broken_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
