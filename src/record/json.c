@@ -224,9 +224,12 @@ int lc_json_slice(lc_batch *batch, lc_record *rec) {
   }
   uint32_t room = batch->cap_fields - slicer.first - SPARE_FIELDS;
   slicer.room = room < FIELDS_MAX ? room : FIELDS_MAX;
+  /* Every scan stops at a control character: mostly it is there already, the line's end. */
+  uint32_t filled = slicer.arena == 0 ? batch->data_len : batch->extra_len;
+  bool stops = lc_likely((uint64_t)(end - slicer.origin) < filled) && (unsigned char)*end < 0x20;
   char behind = *end;
-  if (lc_unlikely((unsigned char)behind >= 0x20)) *end = '\n'; /* every scan stops at a control character */
+  if (!stops) *end = '\n';
   int rc = slice(&slicer, rec, text);
-  if (lc_unlikely((unsigned char)behind >= 0x20)) *end = behind;
+  if (!stops) *end = behind;
   return rc;
 }
