@@ -24,7 +24,7 @@ describe("a handle", function()
         assert.equal(kind, res.kind)
         assert.equal("string", type(res.name))
         local stats = res:stats()
-        assert.equal("described", stats.state)
+        assert.equal("described", stats.life)
         assert.equal(0, stats.records_in)
         assert.equal(kind .. ' "' .. res.name .. '"', tostring(res))
         res:close()
@@ -35,7 +35,8 @@ describe("a handle", function()
         res:close()
         res:close()
         assert.equal(kind .. " (closed)", tostring(res))
-        for _, use in ipairs { function() return res.name end, function() return res.kind end, function() res:stats() end } do
+        local uses = { function() return res.name end, function() return res.kind end, function() res:stats() end }
+        for _, use in ipairs(uses) do
           local ok, message = pcall(use)
           assert.is_false(ok)
           assert.truthy(message:find("handle_spec.lua:%d+: %w+: this " .. kind .. " was closed before"), message)

@@ -50,7 +50,8 @@ local wrong = {
   { "file_sink", "mode", 420, "must be a string, got a number; write mode = \"0640\"" },
   { "file_sink", "rotate", { size = 0 }, 'option "rotate.size" must be at least 1 bytes, got 0' },
   { "file_sink", "rotate", { age = "10ms" }, 'option "rotate.age" must be at least 1 seconds, got 0.01' },
-  { "file_sink", "rotate", { seize = 1 }, 'unknown option "rotate.seize"; did you mean "size"? its options are: size, age' },
+  { "file_sink", "rotate", { seize = 1 },
+    'unknown option "rotate.seize"; did you mean "size"? its options are: size, age' },
   { "file_sink", "retain", { files = 0 }, 'option "retain.files" must be from 1 to' },
   { "stdout_sink", "metadata", 1, "must be true or false, got a number" },
 }
@@ -138,7 +139,9 @@ describe("options", function()
       deleted_bytes = "1GiB", deleted_age = "1h", labels = { team = "ops", host = "h" },
       multiline = { start = "^\\d", max_lines = 10, max_bytes = "64KiB", timeout = "2s", negate = false },
     }:close()
-    logcap.stdin_monitor { name = "in", max_line = 1000, labels = { a = "b" }, multiline = { continuation = "^\\s" } }:close()
+    logcap.stdin_monitor {
+      name = "in", max_line = 1000, labels = { a = "b" }, multiline = { continuation = "^\\s" },
+    }:close()
     logcap.dedup { name = "d", ttl = "1m", max_entries = 10, fields = { "a", "b" }, per_source = true }:close()
     logcap.file_sink {
       name = "out", path = "out/{service}-%Y%m%d.ndjson", format = "raw", time = "local", missing = "none",
@@ -151,7 +154,8 @@ describe("options", function()
   it("name the constructor that was meant", function()
     local ok, message = pcall(function() logcap.file_sinc {} end)
     assert.is_false(ok)
-    assert.truthy(message:find("options_spec.lua:%d+: there is no logcap.file_sinc; did you mean logcap.file_sink%?"), message)
+    local expected = "options_spec.lua:%d+: there is no logcap.file_sinc; did you mean logcap.file_sink%?"
+    assert.truthy(message:find(expected), message)
     assert.has_error(function() logcap.new = 1 end)
   end)
 end)

@@ -52,7 +52,9 @@ describe("a pipeline file", function()
     assert.equal(1, check([[
       logcap.pipeline { name = "all", memory = "4MiB", on_error = "pass",
         from = { logcap.file_monitor { paths = { "a" } }, logcap.stdin_monitor {} },
-        stages = { logcap.json {}, function() end, logcap.stage { function() end, on_error = "drop" }, logcap.dedup {} },
+        stages = {
+          logcap.json {}, function() end, logcap.stage { function() end, on_error = "drop" }, logcap.dedup {},
+        },
         to = { logcap.null_sink {}, logcap.stdout_sink {} } }]]))
   end)
 
@@ -88,7 +90,8 @@ describe("a pipeline file", function()
   it("reports errors with file and line", function()
     fails("local x = = 1", folder .. "/p.lua:2: unexpected symbol near '='")
     fails("error 'boom'", folder .. "/p.lua:2: boom")
-    fails("\nlocal function f() error('deep') end\n\nf()", folder .. "/p.lua:3: deep; called from " .. folder .. "/p.lua:5")
+    fails("\nlocal function f() error('deep') end\n\nf()",
+      folder .. "/p.lua:3: deep; called from " .. folder .. "/p.lua:5")
     fails("error({})", "the error is a table")
     fails("error()", "the error is a nil")
     fails("\n\nlogcap.file_monitor { pathes = {} }", folder .. '/p.lua:4: file_monitor: unknown option "pathes"')
@@ -116,15 +119,23 @@ describe("a pipeline file", function()
       { 'name = "", from = 1, to = 1', 'option "name" must not be empty' },
       { 'name = "a", form = 1', 'unknown option "form"; did you mean "from"?' },
       { 'name = "a", from = 1, to = ' .. sink, 'option "from" must be a monitor or a list of them, got number' },
-      { 'name = "a", from = ' .. sink .. ", to = " .. sink, 'option "from" must be a monitor or a list of them, got null_sink' },
+      { 'name = "a", from = ' .. sink .. ", to = " .. sink,
+        'option "from" must be a monitor or a list of them, got null_sink' },
       { 'name = "a", from = {}, to = ' .. sink, 'option "from" must not be an empty list' },
-      { 'name = "a", from = { ' .. monitor .. ", 5 }, to = " .. sink, 'option "from[2]" must be a monitor, got number' },
-      { 'name = "a", from = { x = ' .. monitor .. " }, to = " .. sink, 'option "from" must be a list without named entries' },
-      { 'name = "a", from = ' .. monitor .. ", to = " .. monitor, 'option "to" must be a sink or a list of them, got file_monitor' },
-      { 'name = "a", from = ' .. monitor .. ", stages = function() end, to = " .. sink, 'option "stages" must be a list, got a function' },
-      { 'name = "a", from = ' .. monitor .. ", stages = { " .. sink .. " }, to = " .. sink, 'option "stages[1]" must be a stage or a function, got null_sink' },
-      { 'name = "a", from = ' .. monitor .. ", stages = { 'json' }, to = " .. sink, 'option "stages[1]" must be a stage or a function, got string' },
-      { 'name = "a", from = ' .. monitor .. ", to = " .. sink .. ", memory = 1", 'option "memory" must be at least 2097152 bytes, got 1' },
+      { 'name = "a", from = { ' .. monitor .. ", 5 }, to = " .. sink,
+        'option "from[2]" must be a monitor, got number' },
+      { 'name = "a", from = { x = ' .. monitor .. " }, to = " .. sink,
+        'option "from" must be a list without named entries' },
+      { 'name = "a", from = ' .. monitor .. ", to = " .. monitor,
+        'option "to" must be a sink or a list of them, got file_monitor' },
+      { 'name = "a", from = ' .. monitor .. ", stages = function() end, to = " .. sink,
+        'option "stages" must be a list, got a function' },
+      { 'name = "a", from = ' .. monitor .. ", stages = { " .. sink .. " }, to = " .. sink,
+        'option "stages[1]" must be a stage or a function, got null_sink' },
+      { 'name = "a", from = ' .. monitor .. ", stages = { 'json' }, to = " .. sink,
+        'option "stages[1]" must be a stage or a function, got string' },
+      { 'name = "a", from = ' .. monitor .. ", to = " .. sink .. ", memory = 1",
+        'option "memory" must be at least 2097152 bytes, got 1' },
       { 'name = "a", from = ' .. monitor .. ", to = " .. sink .. ", on_error = 'dlx'", 'did you mean "dlq"?' },
     }
     for _, case in ipairs(cases) do
@@ -144,22 +155,25 @@ local m = %s
 logcap.pipeline { name = "a", from = m, to = %s }
 logcap.pipeline { name = "b", from = m, to = %s }]]):format(monitor, sink, sink),
         "p.lua:4: pipeline: the file_monitor made at " .. folder .. '/p.lua:2 already feeds pipeline "a"')
-      fails(("local m = %s\nlogcap.pipeline { name = 'a', from = { m, m }, to = %s }"):format(monitor, sink), "the same one twice")
+      fails(("local m = %s\nlogcap.pipeline { name = 'a', from = { m, m }, to = %s }"):format(monitor, sink),
+        "the same one twice")
     end)
 
     it("with outputs that have one owner", function()
       local two = good .. good:gsub('"good"', '"two"'):gsub("in/", "in2/"):gsub("path =", 'name = "other", path =')
-      fails(two, "pipeline: two resources have the path " .. folder .. "/out/x.log: the file_sink made at " .. folder .. "/p.lua:5 and the one made at "
-        .. folder .. "/p.lua:10")
+      fails(two, ("pipeline: two resources have the path %s/out/x.log: the file_sink made at %s/p.lua:5 "
+        .. "and the one made at %s/p.lua:10"):format(folder, folder, folder))
     end)
 
     it("whose parts can be told apart", function()
-      fails(good .. good:gsub('"good"', '"two"'):gsub("out/x", "out/y"), "cannot be told apart; give each a name of its own")
-      assert.equal(2, check(good .. good:gsub('"good"', '"two"'):gsub("out/x", "out/y"):gsub("paths =", 'name = "m2", paths =')))
+      local two = good:gsub('"good"', '"two"'):gsub("out/x", "out/y")
+      fails(good .. two, "cannot be told apart; give each a name of its own")
+      assert.equal(2, check(good .. two:gsub("paths =", 'name = "m2", paths =')))
     end)
 
     it("of open parts", function()
-      fails(("local s = %s\ns:close()\nlogcap.pipeline { name = 'a', from = %s, to = s }"):format(sink, monitor), "one that was closed before")
+      fails(("local s = %s\ns:close()\nlogcap.pipeline { name = 'a', from = %s, to = s }"):format(sink, monitor),
+        "one that was closed before")
       fails(("local s = %s\nlogcap.pipeline { name = 'a', from = %s, to = s }\ns:close()"):format(sink, monitor),
         'p.lua:2: this null_sink is closed, but pipeline "a" needs it')
     end)
@@ -190,7 +204,11 @@ describe("the environment of pipeline files", function()
   end)
 
   it("hides the rest, also from code that is loaded, and from coroutines", function()
-    for _, name in ipairs { "io", "ffi", "debug", "package", "jit", "getfenv", "setfenv", "newproxy", "dofile", "loadfile", "module", "gcinfo" } do
+    local hidden = {
+      "io", "ffi", "debug", "package", "jit", "getfenv", "setfenv", "newproxy", "dofile", "loadfile", "module",
+      "gcinfo",
+    }
+    for _, name in ipairs(hidden) do
       assert.equal(1, check(([[
         assert(%s == nil and _G.%s == nil)
         assert(loadstring("return %s")() == nil and load("return %s")() == nil)
@@ -206,7 +224,8 @@ describe("the environment of pipeline files", function()
   end)
 
   it("says how to get what is hidden", function()
-    fails("io.open('x')", "attempt to index global 'io' (a nil value); pipeline files see no io unless logcap is started with --allow io")
+    fails("io.open('x')", "attempt to index global 'io' (a nil value); "
+      .. "pipeline files see no io unless logcap is started with --allow io")
   end)
 
   it("grants what is allowed, and knows what can be", function()
@@ -217,7 +236,9 @@ describe("the environment of pipeline files", function()
 
   it("loads no bytecode", function()
     local code = string.dump(function() end):gsub(".", function(c) return ("\\%03d"):format(c:byte()) end)
-    assert.equal(1, check(('assert(not load("%s") and not loadstring("%s") and not load("%s", "x", "b"))'):format(code, code, code) .. good))
+    local try = 'assert(not load("%s") and not loadstring("%s") and not load("%s", "x", "b"))'
+    try = try:format(code, code, code)
+    assert.equal(1, check(try .. good))
     write("bad.lua", string.dump(function() end))
     fails('require "bad"', "is compiled Lua; a module is Lua text: " .. folder .. "/bad.lua")
   end)
@@ -249,7 +270,8 @@ describe("the environment of pipeline files", function()
     write("loop1.lua", "return require 'loop2'")
     write("loop2.lua", "return require 'loop1'")
     assert.equal(1, check("local f = function() return require 'late' end; assert(f() == 42)" .. good))
-    fails("require 'nothing'", "p.lua:2: module \"nothing\" is not beside the pipeline file; looked for " .. folder .. "/nothing.lua and ")
+    fails("require 'nothing'",
+      'p.lua:2: module "nothing" is not beside the pipeline file; looked for ' .. folder .. "/nothing.lua and ")
     fails("require 'wrong'", folder .. "/wrong.lua:1: unexpected symbol")
     fails("require 'fails'", folder .. "/fails.lua:2: inside")
     fails("pcall(require, 'fails') require 'fails'", folder .. "/fails.lua:2: inside")

@@ -48,10 +48,10 @@ describe("a record", function()
 
   it("gives integers beyond 2^53 as their digits", function()
     local seen
-    local out = with('{"id":9007199254740993,"ok":9007199254740992,"neg":-9223372036854775808,"f":12345678901234567890.0}',
-      function(rec) seen = { rec.id, rec.ok, rec.neg, rec.f } end)
+    local line = '{"id":9007199254740993,"ok":9007199254740992,"neg":-9223372036854775808,"f":12345678901234567890.0}'
+    local out = with(line, function(rec) seen = { rec.id, rec.ok, rec.neg, rec.f } end)
     assert.same({ "9007199254740993", 9007199254740992, "-9223372036854775808", 12345678901234567890.0 }, seen)
-    assert.equal('{"id":9007199254740993,"ok":9007199254740992,"neg":-9223372036854775808,"f":12345678901234567890.0}', out.json)
+    assert.equal(line, out.json)
   end)
 
   it("takes strings, numbers, booleans, null and tables", function()
@@ -173,7 +173,8 @@ describe("a record", function()
     end)
     assert.equal('{"get":5,"pairs":2}', out.json)
     out = run(function(rec) rec.get = 1 end, { "{}" })
-    assert.truthy(out[1].dead:find('record_spec.lua:%d+: rec.get is a method; to set a field of this name write rec:set%("get", value%)'))
+    assert.truthy(out[1].dead:find("record_spec.lua:%d+: rec.get is a method; "))
+    assert.truthy(out[1].dead:find('to set a field of this name write rec:set("get", value)', 1, true))
   end)
 
   it("raises when it is kept past its function", function()
@@ -225,7 +226,7 @@ describe("a record", function()
     local lines, expected = {}, {}
     for i = 1, 5000 do
       local level = i % 3 == 0 and "debug" or "info"
-      lines[i] = dkjson.encode({ level = level, n = i, text = ("x"):rep(i % 50) }, { keyorder = { "level", "n", "text" } })
+      lines[i] = ('{"level":"%s","n":%d,"text":"%s"}'):format(level, i, ("x"):rep(i % 50))
       expected[i] = i % 3 ~= 0 and lines[i]:gsub("}$", ',"env":"prod"}') or nil
     end
     local out = run(function(rec)

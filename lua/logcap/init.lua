@@ -4,7 +4,8 @@
 local native = require "logcap.native"
 local using = require "logcap.using"
 
-local error, format, pairs, setmetatable, sort, tostring = error, string.format, pairs, setmetatable, table.sort, tostring
+local error, pairs, setmetatable, tostring = error, pairs, setmetatable, tostring
+local format, sort = string.format, table.sort
 local nearest = native.nearest
 
 local members = {

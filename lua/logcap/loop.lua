@@ -1,7 +1,7 @@
 -- The loop of a Lua stage over the records of a batch.
 --
--- Its source is compiled for each stage anew, so that each stage has its own prototype and with it its own machine code: a
--- shared one would be specialised to the function of the first stage.
+-- Its source is compiled for each stage anew, so that each stage has a prototype and with it machine code of its own:
+-- a shared one would be specialised to the function of the first stage.
 
 local record = require "logcap.record"
 

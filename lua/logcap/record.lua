@@ -46,7 +46,7 @@ local path_get = bind("view_path_get", "int (*)(lc_view *, uint64_t, const char 
 local path_set = bind("view_path_set", "int (*)(lc_view *, uint64_t, const char *, size_t, const char *, size_t)")
 
 -- lc_view_kind
-local MISSING, STRING, NUMBER, TRUE, FALSE, NULL, NESTED, EXPIRED = 0, 1, 2, 3, 4, 5, 6, -1
+local MISSING, STRING, NUMBER, TRUE, FALSE, NULL, NESTED, EXPIRED = 0, 1, 2, 3, 4, 5, 6, -9
 
 -- The struct's only member has a name that no field of a record has: it is not UTF-8.
 local SERIAL = "\255"
@@ -97,20 +97,18 @@ end
 
 -- Sets a field by one call, whatever the type of the value.
 local function put(serial, key, value)
-  local kind, code = type(value), nil
+  local kind = type(value)
   if kind == "string" then
-    code = set_string(view, serial, key, #key, value, #value)
+    return set_string(view, serial, key, #key, value, #value)
   elseif kind == "number" then
-    code = set_number(view, serial, key, #key, value)
+    return set_number(view, serial, key, #key, value)
   elseif kind == "boolean" then
-    code = set_bool(view, serial, key, #key, value)
+    return set_bool(view, serial, key, #key, value)
   elseif kind == "nil" then
-    code = remove(view, serial, key, #key)
-  else
-    local text = encode(value, 4)
-    code = set_json(view, serial, key, #key, text, #text)
+    return remove(view, serial, key, #key)
   end
-  return code
+  local text = encode(value, 4)
+  return set_json(view, serial, key, #key, text, #text)
 end
 
 -- Adds steps 1 to n of a path to the view.
@@ -147,8 +145,8 @@ function methods.get(rec, key, ...)
   return value
 end
 
----Sets a field, or what is nested in it: rec:set("user", "roles", 1, "admin"). The rest of the field keeps its text; objects
----that are missing on the way are made. nil removes.
+---Sets a field, or what is nested in it: rec:set("user", "roles", 1, "admin"). The rest of the field keeps its text;
+---objects that are missing on the way are made. nil removes.
 ---@param key string
 ---@param ... any steps, then the value
 function methods.set(rec, key, ...)

@@ -47,7 +47,8 @@ end
 
 local function collect(what)
   if what ~= nil and what ~= "collect" and what ~= "count" then
-    error(format("collectgarbage(%q) is not available to pipeline files; there are \"collect\" and \"count\"", tostring(what)), 2)
+    local why = 'collectgarbage(%q) is not available to pipeline files; there are "collect" and "count"'
+    error(format(why, tostring(what)), 2)
   end
   return collectgarbage(what)
 end
@@ -61,7 +62,9 @@ local function read_module(name, root)
     local file = open(path, "rb")
     local text = file and file:read("*a")
     if file then file:close() end
-    if text and text:byte() == 27 then error(format("module %q is compiled Lua; a module is Lua text: %s", name, path), 3) end
+    if text and text:byte() == 27 then
+      error(format("module %q is compiled Lua; a module is Lua text: %s", name, path), 3)
+    end
     if text then return path, text end
   end
   error(format("module %q is not beside the pipeline file; looked for %s", name, concat(tried, " and ")), 3)

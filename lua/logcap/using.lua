@@ -23,8 +23,8 @@ local function skip_first(_, ...) return ... end
 -- `keeper` stays on the stack while the body runs.
 local function run(keeper, body, ...) return skip_first(keeper, body(...)) end
 
----Calls the last argument, a function, with the resources before it, and closes them in reverse order when it returns or
----raises. If a coroutine dies inside, the garbage collector closes them.
+---Calls the last argument, a function, with the resources before it, and closes them in reverse order when it returns
+---or raises. If a coroutine dies inside, the garbage collector closes them.
 ---@param ... any resources, then a function
 ---@return any ... what the function returns
 local function using(...)

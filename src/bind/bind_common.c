@@ -23,7 +23,8 @@ void lc_bind_check_multiline(lua_State *L, const char *kind, const lc_multiline_
   bool given = !lua_isnil(L, -1);
   lua_pop(L, 1);
   if (given && (multiline->start != NULL) == (multiline->continuation != NULL)) {
-    lc_raise(L, "%s: option \"multiline\" needs either start or continuation; write multiline = { start = \"^\\\\d\" }", kind);
+    lc_raise(L, "%s: option \"multiline\" needs either start or continuation; write multiline = { start = \"^\\\\d\" }",
+             kind);
   }
 }
 

@@ -41,7 +41,8 @@ static const lc_option known[] = {
     {.name = "mode", .type = LC_OPT_STRING, .at = offsetof(struct settings, mode), .example = "mode = \"0640\""},
     {.name = "folder_mode", .type = LC_OPT_STRING, .at = offsetof(struct settings, folder_mode),
      .example = "folder_mode = \"0750\""},
-    {.name = "rotate", .type = LC_OPT_TABLE, .options = rotate, .example = "rotate = { size = \"100MiB\", age = \"1h\" }"},
+    {.name = "rotate", .type = LC_OPT_TABLE, .options = rotate,
+     .example = "rotate = { size = \"100MiB\", age = \"1h\" }"},
     {.name = "compress", .type = LC_OPT_WORD, .at = AT(compress), .size = BYTES(compress), .words = compressions},
     {.name = "retain", .type = LC_OPT_TABLE, .options = retain, .example = "retain = { files = 24, size = \"5GiB\" }"},
     {.name = "fsync", .type = LC_OPT_BOOL, .at = AT(fsync)},
@@ -56,7 +57,9 @@ static uint32_t read_mode(lua_State *L, const char *name, const char *text) {
   uint32_t mode = 0;
   size_t digits = 0;
   if (text == NULL) return 0;
-  for (; text[digits] >= '0' && text[digits] <= '7' && digits < 5; digits++) mode = mode * 8 + (uint32_t)(text[digits] - '0');
+  for (; text[digits] >= '0' && text[digits] <= '7' && digits < 5; digits++) {
+    mode = mode * 8 + (uint32_t)(text[digits] - '0');
+  }
   if (text[digits] != '\0' || digits < 3 || mode > 0777 || (mode & 0600) != 0600) {
     lc_raise(L, KIND ": option \"%s\" must be permissions in octal that let the owner read and write, got \"%.20s\"; "
              "write %s = \"0%o\"", name, text, name, strcmp(name, "mode") == 0 ? 0640u : 0750u);

@@ -86,14 +86,18 @@ static void take_parts(lua_State *L, struct draft *draft, const char *option, lc
     return;
   }
   if (!lua_istable(L, -1)) {
-    if (role == LC_ROLE_STAGE) lc_raise(L, KIND ": option \"stages\" must be a list, got a %s; write stages = { ... }", luaL_typename(L, -1));
+    if (role == LC_ROLE_STAGE) {
+      lc_raise(L, KIND ": option \"stages\" must be a list, got a %s; write stages = { ... }", luaL_typename(L, -1));
+    }
     take_part(L, draft, option, 0, role, anchor);
     lua_pop(L, 1);
     return;
   }
   size_t n = lua_objlen(L, -1), seen = 0;
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    if (lua_type(L, -2) != LUA_TNUMBER) lc_raise(L, KIND ": option \"%s\" must be a list without named entries", option);
+    if (lua_type(L, -2) != LUA_TNUMBER) {
+      lc_raise(L, KIND ": option \"%s\" must be a list without named entries", option);
+    }
     seen++;
   }
   if (seen != n) lc_raise(L, KIND ": option \"%s\" must be a list without holes", option);
@@ -124,7 +128,8 @@ static int make(const struct draft *draft, const struct settings *options, lc_st
   lc_pipeline *pipeline = NULL;
   int rc = lc_pipeline_create(&wanted, state->registry, &pipeline, error);
   if (rc != 0) return rc;
-  rc = lc_generation_add(state->generation, pipeline, options->name, draft->made_at, draft->parts, draft->n_parts, error);
+  rc = lc_generation_add(state->generation, pipeline, options->name, draft->made_at, draft->parts, draft->n_parts,
+                         error);
   if (rc != 0) lc_pipeline_release(pipeline);
   return rc;
 }
@@ -137,7 +142,9 @@ int lc_bind_pipeline(lua_State *L) {
   if (state->generation == NULL) return lc_raise(L, KIND ": pipelines are made only while their file loads");
   lc_options_read(L, 1, KIND, known, &options);
   lc_state_where(L, made_at);
-  if (lc_generation_check_name(state->generation, options.name, &error) != 0) return lc_raise(L, KIND ": %s", error.message);
+  if (lc_generation_check_name(state->generation, options.name, &error) != 0) {
+    return lc_raise(L, KIND ": %s", error.message);
+  }
   struct draft *parts = lua_newuserdata(L, sizeof *parts);
   *parts = (struct draft){.made_at = made_at, .on_error = options.on_error};
   lua_newtable(L);

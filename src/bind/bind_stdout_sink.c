@@ -11,8 +11,8 @@ struct settings {
 
 static const lc_option known[] = {
     LC_OPTION_NAME(struct settings, name),
-    {.name = "format", .type = LC_OPT_WORD, .at = offsetof(struct settings, sink.format), .size = sizeof(lc_sink_format),
-     .words = lc_words_format},
+    {.name = "format", .type = LC_OPT_WORD, .at = offsetof(struct settings, sink.format),
+     .size = sizeof(lc_sink_format), .words = lc_words_format},
     {.name = "metadata", .type = LC_OPT_BOOL, .at = offsetof(struct settings, sink.metadata)},
     LC_OPTION_END,
 };

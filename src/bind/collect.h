@@ -1,5 +1,5 @@
-/* What the pipelines of a generation are made of, and the rules between them: one name one pipeline, a monitor feeds one
- * pipeline only, no two resources of the same identity, no two file sinks into the same files.
+/* What the pipelines of a generation are made of, and the rules between them: one name one pipeline, a monitor feeds
+ * one pipeline only, no two resources of the same identity, no two file sinks into the same files.
  *
  * Thread: the loop thread. */
 #ifndef LC_BIND_COLLECT_H

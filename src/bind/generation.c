@@ -22,17 +22,19 @@ static int check_against(const lc_part *old, const lc_part *new, lc_error *error
   const lc_resource *a = old->resource, *b = new->resource;
   if (a == b && new->role == LC_ROLE_MONITOR) {
     return lc_error_set(error, LC_EINVAL,
-                        "the %s made at %s already feeds pipeline \"%.100s\"; a monitor feeds one pipeline, which may have "
-                        "several sinks",
+                        "the %s made at %s already feeds pipeline \"%.100s\"; a monitor feeds one pipeline, which may "
+                        "have several sinks",
                         b->kind, where(b), old->pipeline);
   }
   if (a == b || new->role == LC_ROLE_STAGE) return 0;
   if (old->claim != NULL && new->claim != NULL && strcmp(old->claim, new->claim) == 0) {
-    return lc_error_set(error, LC_EINVAL, "two resources have %.150s: the %s made at %s and the one made at %s; use one for both",
+    return lc_error_set(error, LC_EINVAL,
+                        "two resources have %.150s: the %s made at %s and the one made at %s; use one for both",
                         new->claim, b->kind, where(a), where(b));
   }
   if (strcmp(a->identity, b->identity) == 0) {
-    return lc_error_set(error, LC_EINVAL, "the %s made at %s and the one made at %s cannot be told apart; give each a name of its own",
+    return lc_error_set(error, LC_EINVAL,
+                        "the %s made at %s and the one made at %s cannot be told apart; give each a name of its own",
                         b->kind, where(a), where(b));
   }
   return 0;
@@ -109,7 +111,8 @@ static int load_file(lc_generation *generation, const char *file, lc_error *erro
   int rc = lc_state_run_file(generation->state, file, error);
   if (rc != 0 || generation->n_pipelines > before) return rc;
   return lc_error_set(error, LC_EINVAL,
-                      "%s: no pipeline is made here; end the file with logcap.pipeline { name = \"...\", from = ..., to = ... }",
+                      "%s: no pipeline is made here; end the file with logcap.pipeline { name = \"...\", from = ..., "
+                      "to = ... }",
                       file);
 }
 

@@ -24,8 +24,8 @@ typedef struct lc_generation_options {
   size_t n_allow;
 } lc_generation_options;
 
-/* Every file must describe at least one pipeline. On failure what was described is released: it leaves the registry with
- * the next lc_registry_run. */
+/* Every file must describe at least one pipeline. On failure what was described is released: it leaves the registry
+ * with the next lc_registry_run. */
 int lc_generation_load(const char *const *files, size_t n, lc_registry *registry, const lc_generation_options *options,
                        lc_generation **ret, lc_error *error) LC_CHECK;
 /* The pipelines in the order of the files; borrowed from the generation. */

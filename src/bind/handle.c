@@ -105,7 +105,7 @@ static int handle_stats(lua_State *L) {
   lc_resource *res = check_open(L, "stats");
   lua_newtable(L);
   lua_pushstring(L, lc_resource_state_name(lc_resource_state_of(res)));
-  lua_setfield(L, -2, "state");
+  lua_setfield(L, -2, "life");
   set_count(L, "descriptors", (double)atomic_load(&res->descriptors));
   set_count(L, "bytes", (double)atomic_load(&res->bytes));
   set_count(L, "records_in", (double)atomic_load(&res->records_in));

@@ -1,8 +1,8 @@
 /* Lua values from JSON text and back.
  *
- * Objects and arrays become tables; arrays carry a metatable (logcap.array) so that an empty one stays an array. null is
- * logcap.null. A number becomes a Lua number, but an integer beyond 2^53, which a Lua number cannot hold exactly, becomes a
- * string with its digits.
+ * Objects and arrays become tables; arrays carry a metatable (logcap.array) so that an empty one stays an array. null
+ * is logcap.null. A number becomes a Lua number, but an integer beyond 2^53, which a Lua number cannot hold exactly,
+ * becomes a string with its digits.
  *
  * Thread: the loop thread. */
 #ifndef LC_BIND_JSON_VALUE_H

@@ -112,7 +112,8 @@ int lc_lua_stage_create(lua_State *L, int index, const char *name, const char *m
   char place[300];
   lua_pushvalue(L, index);
   lua_getinfo(L, ">S", &ar);
-  snprintf(place, sizeof place, "function at %.240s:%d", *ar.source == '@' ? ar.source + 1 : ar.short_src, ar.linedefined);
+  const char *file = *ar.source == '@' ? ar.source + 1 : ar.short_src;
+  snprintf(place, sizeof place, "function at %.240s:%d", file, ar.linedefined);
   lc_state *state = lc_state_of(L);
   int loop = make_loop(L, index);
   lua_stage *lua = calloc(1, sizeof *lua);

@@ -4,8 +4,8 @@
 
 #include <lua.h>
 
-/* Makes "logcap" and its parts known to the state, and pushes the maker of curated environments: a function of the list of
- * allowed names and the table of roots (see lua/logcap/sandbox.lua). */
+/* Makes "logcap" and its parts known to the state, and pushes the maker of curated environments: a function of the list
+ * of allowed names and the table of roots (see lua/logcap/sandbox.lua). */
 void lc_module_setup(lua_State *L);
 /* Pushes an embedded module that was loaded by the setup. */
 void lc_module_push(lua_State *L, const char *name);

@@ -84,8 +84,8 @@ static void check_bounds(reader *in, const lc_option *option, int64_t value, int
   if (most == 0) most = option->size == 4 ? UINT32_MAX : option->size == 2 ? UINT16_MAX : INT64_MAX;
   if (value >= option->least && value <= most) return;
   if (most / unit >= INT64_MAX / unit) {
-    snprintf(problem, sizeof problem, "must be at least %.15g%s, got %.15g", (double)option->least / (double)unit, units,
-             (double)value / (double)unit);
+    snprintf(problem, sizeof problem, "must be at least %.15g%s, got %.15g", (double)option->least / (double)unit,
+             units, (double)value / (double)unit);
   } else {
     snprintf(problem, sizeof problem, "must be from %.15g to %.15g%s, got %.15g", (double)option->least / (double)unit,
              (double)most / (double)unit, units, (double)value / (double)unit);
@@ -111,7 +111,8 @@ static void read_integer(reader *in, const lc_option *option, void *at) {
 }
 
 static void read_duration(reader *in, const lc_option *option, void *at) {
-  static const char wanted[] = "a duration, that is, seconds or a string such as \"250ms\", \"10s\", \"5m\", \"1h\", \"7d\"";
+  static const char wanted[] =
+      "a duration, that is, seconds or a string such as \"250ms\", \"10s\", \"5m\", \"1h\", \"7d\"";
   int64_t ns = 0;
   lc_error error = {0};
   if (lua_type(in->L, -1) == LUA_TNUMBER) {

@@ -7,9 +7,9 @@
  *     };
  *     lc_options_read(L, 1, "file_sink", options, &mine);
  *
- * An unknown key, a wrong type, an impossible value or a missing option raises "file:line: ..." with what would be right.
- * Options that are absent leave their member alone. Strings and lists are borrowed: they hold as long as the values that
- * the reader leaves on the stack (one), that is, until the constructor returns.
+ * An unknown key, a wrong type, an impossible value or a missing option raises "file:line: ..." with what would be
+ * right. Options that are absent leave their member alone. Strings and lists are borrowed: they hold as long as the
+ * value that the reader leaves on the stack, that is, until the constructor returns.
  *
  * Thread: the loop thread. */
 #ifndef LC_BIND_OPTIONS_H

@@ -210,7 +210,8 @@ int lc_view_label(lc_view *view, uint64_t serial, uint32_t index) {
 
 static int changed(lc_view *view, int rc) {
   if (rc == LC_ENOMEM) {
-    return lc_error_set(&view->error, LC_ENOMEM, "no room for the change: out of memory, or the batch's limit is reached");
+    return lc_error_set(&view->error, LC_ENOMEM,
+                        "no room for the change: out of memory, or the batch's limit is reached");
   }
   if (rc != 0) return lc_error_set(&view->error, (lc_err)rc, "the field's name is longer than 65535 bytes");
   return 0;

@@ -1,9 +1,9 @@
 /* What a Lua function sees of a record: a window on the record in hand, shared with Lua through its FFI.
  *
- * In Lua a record is a struct value that holds only a serial number (lua/logcap/record.lua); each use passes it to one of
- * the functions here, which compare it to the serial of the record in hand. A value that was kept past its record finds
- * another serial and raises. Scripts never see a pointer. Each change of a record is one call, so that an interruption of
- * Lua code finds it done or not begun.
+ * In Lua a record is a struct value that holds only a serial number (lua/logcap/record.lua); each use passes it to one
+ * of the functions here, which compare it to the serial of the record in hand. A value that was kept past its record
+ * finds another serial and raises. Scripts never see a pointer. Each change of a record is one call, so that an
+ * interruption of Lua code finds it done or not begun.
  *
  * The struct is mirrored in lua/logcap/record.lua: change both.
  *
@@ -26,8 +26,8 @@ typedef enum lc_view_kind {
   LC_VIEW_FALSE = 4,
   LC_VIEW_NULL = 5,
   LC_VIEW_NESTED = 6,   /* text, len: the JSON of an object or array */
-  LC_VIEW_EXPIRED = -1, /* not the record in hand */
-  LC_VIEW_FAILED = -2   /* out of memory, or what lc_view.error says */
+  LC_VIEW_EXPIRED = LC_ECLOSED, /* not the record in hand */
+  LC_VIEW_FAILED = LC_ENOMEM    /* no memory to decode it */
 } lc_view_kind;
 
 #define LC_VIEW_STEPS 64 /* longest path */
@@ -88,7 +88,7 @@ int lc_view_source(lc_view *view, uint64_t serial);                /* LC_VIEW_ST
 int lc_view_time(lc_view *view, uint64_t serial);                  /* LC_VIEW_NUMBER: seconds since 1970 */
 int lc_view_label(lc_view *view, uint64_t serial, uint32_t index); /* LC_VIEW_STRING, with its key, or missing */
 
-/* Changes; all return 0, LC_VIEW_EXPIRED, or another lc_err, with lc_view.error filled. */
+/* Changes; all return 0, or LC_VIEW_EXPIRED, or another lc_err, for which lc_view.error is filled. */
 int lc_view_set_string(lc_view *view, uint64_t serial, const char *key, size_t key_len, const char *bytes, size_t len);
 int lc_view_set_number(lc_view *view, uint64_t serial, const char *key, size_t key_len, double number);
 int lc_view_set_bool(lc_view *view, uint64_t serial, const char *key, size_t key_len, bool value);

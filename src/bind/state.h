@@ -5,8 +5,8 @@
  *     lc_state_destroy(state);
  *
  * What a pipeline file sees is an allow-list (lua/logcap/sandbox.lua). Every entry into Lua is one protected call whose
- * handler adds where the failing line was called from. The state is counted: the generation holds one reference and each
- * Lua stage another, so that a stage in a draining pipeline keeps its function.
+ * handler adds where the failing line was called from. The state is counted: the generation holds one reference and
+ * each Lua stage another, so that a stage in a draining pipeline keeps its function.
  *
  * Thread: the loop thread. */
 #ifndef LC_BIND_STATE_H
@@ -53,7 +53,7 @@ int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) LC_
 
 /* For functions that Lua calls. */
 lc_state *lc_state_of(lua_State *L);
-/* Writes "file:line" of the Lua code that called the running C function; the file alone when a tail call hid the line. */
+/* Writes "file:line" of the Lua code that called the running C function; the file alone when a tail call hid it. */
 void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]);
 /* Pushes the absolute folder of the pipeline file whose code is running. */
 void lc_state_push_folder(lua_State *L);

@@ -26,7 +26,7 @@ typedef struct recovery {
   bool replayable;
   found_row *rows; /* owned */
   uint32_t n, cap;
-  lc_folder folder;
+  lc_output_folder folder;
 } recovery;
 
 static bool ends_with(const char *text, const char *end) {
@@ -75,7 +75,7 @@ static int locate(recovery *self, found_row *one, lc_error *error) {
     return at < 0 ? at : 0;
   }
   char *path = NULL;
-  int rc = lc_folder_search(&self->folder, one->path, one->row.inode, one->row.birth_ns, &path, error);
+  int rc = lc_output_folder_search(&self->folder, one->path, one->row.inode, one->row.birth_ns, &path, error);
   one->where = GONE;
   if (rc == LC_ENOENT || (rc != 0 && error->sys == ENOTDIR)) return 0;
   if (rc != 0) return rc;
@@ -310,6 +310,6 @@ int lc_outputs_recover(lc_output_set *set, bool replayable, lc_error *error) {
     free(self.rows[i].pending);
   }
   free(self.rows);
-  lc_folder_free(&self.folder);
+  lc_output_folder_free(&self.folder);
   return rc;
 }

@@ -8,21 +8,21 @@
 
 #include "sink/output.h"
 
-typedef struct lc_folder_entry {
+typedef struct lc_output_folder_entry {
   uint64_t inode;
   size_t name; /* offset */
-} lc_folder_entry;
+} lc_output_folder_entry;
 
 static int by_inode(const void *a, const void *b) {
-  const lc_folder_entry *x = a, *y = b;
+  const lc_output_folder_entry *x = a, *y = b;
   return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-static int add_entry(lc_folder *folder, const struct dirent *entry) {
+static int add_entry(lc_output_folder *folder, const struct dirent *entry) {
   size_t len = strlen(entry->d_name) + 1;
   if (folder->n == folder->cap) {
     uint32_t cap = folder->cap < 64 ? 64 : folder->cap * 2;
-    lc_folder_entry *entries = realloc(folder->entries, cap * sizeof *entries);
+    lc_output_folder_entry *entries = realloc(folder->entries, cap * sizeof *entries);
     if (entries == NULL) return LC_ENOMEM;
     folder->entries = entries;
     folder->cap = cap;
@@ -35,12 +35,12 @@ static int add_entry(lc_folder *folder, const struct dirent *entry) {
     folder->names_cap = cap;
   }
   memcpy(folder->names + folder->names_len, entry->d_name, len);
-  folder->entries[folder->n++] = (lc_folder_entry){entry->d_ino, folder->names_len};
+  folder->entries[folder->n++] = (lc_output_folder_entry){entry->d_ino, folder->names_len};
   folder->names_len += len;
   return 0;
 }
 
-static int read_folder(lc_folder *folder, lc_error *error) {
+static int read_folder(lc_output_folder *folder, lc_error *error) {
   DIR *dir = opendir(folder->path);
   if (dir == NULL) return errno == ENOENT ? 0 : lc_error_sys(error, errno, "cannot read folder %s", folder->path);
   int rc = 0;
@@ -59,27 +59,27 @@ static int read_folder(lc_folder *folder, lc_error *error) {
   return rc;
 }
 
-static int load(lc_folder *folder, const char *path, lc_error *error) {
+static int load(lc_output_folder *folder, const char *path, lc_error *error) {
   const char *slash = strrchr(path, '/');
   size_t len = slash != NULL ? (size_t)(slash - path) + 1 : 0;
   if (folder->path != NULL && strlen(folder->path) == len && memcmp(folder->path, path, len) == 0) return 0;
-  lc_folder_free(folder);
+  lc_output_folder_free(folder);
   folder->path = len > 0 ? strndup(path, len) : strdup("./");
   if (folder->path == NULL) return lc_error_set(error, LC_ENOMEM, "no memory for a folder");
   int rc = read_folder(folder, error);
-  if (rc != 0) lc_folder_free(folder);
+  if (rc != 0) lc_output_folder_free(folder);
   return rc;
 }
 
-void lc_folder_free(lc_folder *folder) {
+void lc_output_folder_free(lc_output_folder *folder) {
   free(folder->path);
   free(folder->entries);
   free(folder->names);
-  *folder = (lc_folder){0};
+  *folder = (lc_output_folder){0};
 }
 
 /* The first of the entries with this inode; n when there is none. */
-static uint32_t first_entry(const lc_folder *folder, uint64_t inode) {
+static uint32_t first_entry(const lc_output_folder *folder, uint64_t inode) {
   uint32_t low = 0, high = folder->n;
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
@@ -92,7 +92,7 @@ static uint32_t first_entry(const lc_folder *folder, uint64_t inode) {
   return low;
 }
 
-int lc_folder_search(lc_folder *folder, const char *path, uint64_t inode, int64_t birth_ns, char **ret_path,
+int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t inode, int64_t birth_ns, char **ret_path,
                      lc_error *error) {
   int rc = load(folder, path, error);
   if (rc != 0) return rc;
@@ -112,8 +112,8 @@ int lc_folder_search(lc_folder *folder, const char *path, uint64_t inode, int64_
 }
 
 int lc_output_search(const char *path, uint64_t inode, int64_t birth_ns, char **ret_path, lc_error *error) {
-  lc_folder folder = {0};
-  int rc = lc_folder_search(&folder, path, inode, birth_ns, ret_path, error);
-  lc_folder_free(&folder);
+  lc_output_folder folder = {0};
+  int rc = lc_output_folder_search(&folder, path, inode, birth_ns, ret_path, error);
+  lc_output_folder_free(&folder);
   return rc;
 }

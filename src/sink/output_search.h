@@ -15,17 +15,17 @@
 int lc_output_search(const char *path, uint64_t inode, int64_t birth_ns, char **ret_path, lc_error *error) LC_CHECK;
 
 /* The inodes of a folder, read once: for looking up many. */
-typedef struct lc_folder {
+typedef struct lc_output_folder {
   char *path; /* owned, with the slash at its end; NULL: nothing read */
-  struct lc_folder_entry *entries; /* owned; by inode */
+  struct lc_output_folder_entry *entries; /* owned; by inode */
   uint32_t n, cap;
   char *names; /* owned */
   size_t names_len, names_cap;
-} lc_folder;
+} lc_output_folder;
 
 /* The same from what was read of the folder last; reads it when it was another one. Zero the folder to start. */
-int lc_folder_search(lc_folder *folder, const char *path, uint64_t inode, int64_t birth_ns, char **ret_path,
+int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t inode, int64_t birth_ns, char **ret_path,
                      lc_error *error) LC_CHECK;
-void lc_folder_free(lc_folder *folder);
+void lc_output_folder_free(lc_output_folder *folder);
 
 #endif
