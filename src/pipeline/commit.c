@@ -153,8 +153,8 @@ static void pipeline_saved(lc_pipeline *pipeline, bool ok) {
     }
     if (in_commit && ok && stream->going_idle && !stream->moved && !stream->waits) {
       *link = stream->next_active;
+      stream_saved(stream); /* still active: whoever is told may detach it, and it stays until the next line but one */
       stream->active = false;
-      stream_saved(stream);
       lc_stream_collect(stream);
       continue;
     }
