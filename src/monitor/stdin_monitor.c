@@ -1,0 +1,414 @@
+#include "monitor/stdin_monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "monitor/file_options.h"
+#include "record/framing.h"
+
+#define LOG "stdin_monitor"
+#define JOB_BYTES (16u << 20)
+#define MAX_LINE_DEFAULT (UINT64_C(256) << 10)
+
+typedef struct stdin_monitor {
+  lc_monitor base; /* first */
+  lc_stdin_monitor_options options;
+  lc_multiline *multiline; /* owned; NULL: none */
+  lc_runtime *runtime;
+  lc_source *source; /* one reference */
+  int fd;            /* what is read: options.fd, or the same pipe or terminal opened once more */
+  bool reopened;
+  uv_poll_t poll;
+  uv_timer_t timer; /* closes an open group */
+  bool poll_open, timer_open, polling;
+  bool running, starved, ended, stopping, stop_asked, stopped, closing, finished, closed_rest;
+  bool busy;       /* a job is under way */
+  bool flush;      /* the open group has timed out */
+  uint32_t n_closing;
+  uint64_t position;
+  lc_framing framing;
+  char *rest; /* owned: bytes that are read and not used yet: an unfinished line, an open group */
+  uint32_t rest_len;
+  uint64_t bytes, lines_cut;
+} stdin_monitor;
+
+typedef struct stdin_job {
+  uv_work_t request;
+  stdin_monitor *monitor; /* the job has position, framing and rest */
+  lc_carrier carrier;
+  lc_multiline_match match;
+  lc_batch *batch;
+  bool filled; /* the batch goes to the loop */
+  bool flush, eof, again, group_open;
+  int error;
+} stdin_job;
+
+static void next_job(stdin_monitor *monitor);
+static void check_stopped(stdin_monitor *monitor);
+
+/* --- the pool's half --- */
+
+/* Reads behind the rest. Returns the bytes in the block, or -1: nothing to be had now. */
+static int64_t read_block(stdin_job *job) {
+  stdin_monitor *monitor = job->monitor;
+  lc_batch *batch = job->batch;
+  memcpy(batch->base[0], monitor->rest, monitor->rest_len);
+  for (;;) {
+    ssize_t n = read(monitor->fd, batch->base[0] + monitor->rest_len, batch->data_cap - monitor->rest_len);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return job->flush ? (int64_t)monitor->rest_len : -1;
+    if (n < 0) job->error = errno;
+    if (n <= 0) job->eof = true; /* an error ends it too: there is no way to read on */
+    return n > 0 ? monitor->rest_len + n : monitor->rest_len;
+  }
+}
+
+/* Cuts the block into records; what is not used becomes the rest. False: no memory. */
+static bool frame_block(stdin_job *job, uint32_t len) {
+  stdin_monitor *monitor = job->monitor;
+  lc_batch *batch = job->batch;
+  lc_range *range = batch->n_ranges > 0 ? &batch->ranges[batch->n_ranges - 1]
+                                        : lc_batch_add_range(batch, monitor->source, monitor->position);
+  if (range == NULL) return false;
+  uint64_t before = range->end;
+  uint32_t begin = (uint32_t)(before - range->begin);
+  uint32_t at = lc_frame(&monitor->framing, batch, 0, len);
+  if (job->eof && at < len && !lc_frame_full(batch)) (void)lc_frame_rest(&monitor->framing, batch, at, len, LC_FRAME_ENDED);
+  if (monitor->multiline != NULL && batch->n_records > 0) {
+    bool full = len == batch->data_cap || lc_frame_full(batch);
+    uint32_t back = lc_multiline_join(monitor->multiline, &job->match, batch, 0, begin + batch->records[0].body,
+                                      job->eof || job->flush, full);
+    job->group_open = back > 0;
+  }
+  uint32_t used = (uint32_t)(range->end - before);
+  monitor->position = range->end;
+  monitor->rest_len = len - used;
+  memcpy(monitor->rest, batch->base[0] + used, monitor->rest_len);
+  batch->data_len = used;
+  if (job->eof && monitor->rest_len == 0) range->last = true;
+  return true;
+}
+
+static void run_job(uv_work_t *request) {
+  stdin_job *job = request->data;
+  uint64_t start = job->monitor->position;
+  for (;;) {
+    int64_t len = read_block(job);
+    if (len < 0) return;
+    job->batch->read_ns = lc_clock_wall();
+    if (!frame_block(job, (uint32_t)len)) {
+      job->error = ENOMEM;
+      job->eof = true;
+      return;
+    }
+    job->flush = false;
+    bool over = job->eof && job->monitor->rest_len == 0;
+    if (job->batch->n_records > 0 && lc_carrier_process(&job->carrier, job->batch) != LC_CARRIER_REFILL) {
+      job->filled = true;
+      job->again = !over;
+      job->eof = over;
+      return;
+    }
+    if (over) return;
+    job->again = job->monitor->position - start > JOB_BYTES || job->carrier.error.code != 0;
+    if (job->again) return;
+  }
+}
+
+/* --- the loop's half --- */
+
+static void finish(stdin_monitor *monitor) {
+  if (monitor->finished || monitor->stopping) return;
+  monitor->finished = true;
+  lc_monitor_finished(&monitor->base, 0);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  (void)status; /* an error shows in the read */
+  (void)events;
+  stdin_monitor *monitor = poll->data;
+  uv_poll_stop(poll);
+  monitor->polling = false;
+  next_job(monitor);
+}
+
+/* Reads on when there is something to read. */
+static void wait_readable(stdin_monitor *monitor) {
+  if (!monitor->poll_open) {
+    next_job(monitor);
+    return;
+  }
+  if (monitor->polling || monitor->stopping) return;
+  monitor->polling = uv_poll_start(&monitor->poll, UV_READABLE | UV_DISCONNECT, on_readable) == 0;
+  if (!monitor->polling) next_job(monitor);
+}
+
+static void on_timer(uv_timer_t *timer) {
+  stdin_monitor *monitor = timer->data;
+  monitor->flush = true;
+  next_job(monitor);
+}
+
+static void job_done(uv_work_t *request, int status) {
+  stdin_job *job = request->data;
+  stdin_monitor *monitor = job->monitor;
+  lc_require(status == 0);
+  bool deliver = job->filled || job->batch->n_ranges > 0;
+  if (!deliver) lc_feed_give_back(monitor->base.feed, job->batch);
+  lc_feed_deliver(monitor->base.feed, &job->carrier, deliver ? job->batch : NULL);
+  monitor->busy = false;
+  monitor->ended = job->eof;
+  if (job->error != 0) lc_log(LC_LOG_ERROR, LOG, "cannot read standard input", LC_S("error", strerror(job->error)));
+  bool again = job->again;
+  if (job->group_open && !monitor->stopping) {
+    int64_t wait = lc_multiline_timeout(monitor->multiline) / LC_MILLISECOND;
+    (void)uv_timer_start(&monitor->timer, on_timer, (uint64_t)wait, 0);
+  }
+  if (monitor->multiline != NULL) lc_multiline_match_deinit(&job->match);
+  free(job);
+  check_stopped(monitor);
+  if (monitor->ended) finish(monitor);
+  else if (again) next_job(monitor);
+  else wait_readable(monitor);
+}
+
+/* False: not now. */
+static bool start_job(stdin_monitor *monitor) {
+  stdin_job *job = calloc(1, sizeof *job);
+  if (job == NULL) return false;
+  *job = (stdin_job){.monitor = monitor, .flush = monitor->flush};
+  job->request.data = job;
+  if (monitor->multiline != NULL && lc_multiline_match_init(monitor->multiline, &job->match) != 0) {
+    free(job);
+    return false;
+  }
+  job->batch = lc_feed_take(monitor->base.feed);
+  if (job->batch != NULL) {
+    lc_carrier_begin(monitor->base.feed, &job->carrier);
+    if (uv_queue_work(monitor->runtime->loop, &job->request, run_job, job_done) == 0) return true;
+    lc_feed_give_back(monitor->base.feed, job->batch);
+    lc_feed_deliver(monitor->base.feed, &job->carrier, NULL);
+  }
+  if (monitor->multiline != NULL) lc_multiline_match_deinit(&job->match);
+  free(job);
+  return false;
+}
+
+static void next_job(stdin_monitor *monitor) {
+  if (!monitor->running || monitor->busy || monitor->ended || monitor->stopping) return;
+  monitor->busy = start_job(monitor);
+  monitor->starved = !monitor->busy;
+  if (monitor->busy) monitor->flush = false;
+}
+
+/* --- the monitor --- */
+
+/* A pipe or a terminal is opened once more, so that it can be made non-blocking without those noticing that share it. A
+ * regular file never blocks, and keeps its place. */
+static void choose_descriptor(stdin_monitor *monitor) {
+  struct stat st;
+  monitor->fd = monitor->options.fd;
+  if (fstat(monitor->fd, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) return;
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", monitor->fd);
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) return; /* the descriptor itself serves as well */
+  monitor->fd = fd;
+  monitor->reopened = true;
+}
+
+static int forget_one(void *arg, const lc_stored_source *stored) {
+  /* What was read and not acked when an earlier run died cannot be read again. */
+  lc_feed_abandon(arg, stored->key, stored->name, stored->drained || stored->idle ? 0 : 1);
+  return 0;
+}
+
+static void free_source(lc_source *source) {
+  lc_source_deinit(source);
+  free(source);
+}
+
+/* Each run is a source of its own: nothing of an earlier one can come again. */
+static int attach(stdin_monitor *monitor, lc_error *error) {
+  char key[64];
+  snprintf(key, sizeof key, "stdin:%" PRId64, lc_clock_wall());
+  lc_source *source = calloc(1, sizeof *source);
+  if (source == NULL || lc_source_init(source, key, "stdin", free_source) != 0) {
+    free(source);
+    return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
+  }
+  source->labels = &monitor->base.labels;
+  int rc = lc_feed_attach(monitor->base.feed, source, error);
+  if (rc != 0) {
+    lc_source_release(source);
+    return rc;
+  }
+  monitor->source = source;
+  monitor->position = source->resume_at;
+  return 0;
+}
+
+static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc_error *error) {
+  stdin_monitor *monitor = (stdin_monitor *)base;
+  base->feed = feed;
+  monitor->runtime = runtime;
+  if (fcntl(monitor->options.fd, F_GETFD) < 0) {
+    return lc_error_sys(error, errno, "stdin_monitor: cannot read descriptor %d", monitor->options.fd);
+  }
+  int rc = lc_resource_opened(&base->resource, error); /* from now on, closing it closes what is there */
+  if (rc != 0) return rc;
+  uint32_t block = lc_feed_block_size(feed);
+  monitor->rest = malloc(block);
+  if (monitor->rest == NULL) return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
+  monitor->framing.max_line = monitor->options.max_line < block ? (uint32_t)monitor->options.max_line : block - 1;
+  rc = uv_timer_init(runtime->loop, &monitor->timer);
+  if (rc != 0) return lc_error_set(error, LC_ESYS, "stdin_monitor: cannot make a timer: %s", uv_strerror(rc));
+  monitor->timer_open = true;
+  monitor->timer.data = monitor;
+  choose_descriptor(monitor);
+  monitor->poll_open = uv_poll_init(runtime->loop, &monitor->poll, monitor->fd) == 0;
+  monitor->poll.data = monitor;
+  atomic_store(&base->resource.descriptors, monitor->reopened);
+  return 0;
+}
+
+static void start_monitor(lc_monitor *base) {
+  stdin_monitor *monitor = (stdin_monitor *)base;
+  lc_error error = {0};
+  (void)lc_feed_each_stored(base->feed, forget_one, base->feed);
+  if (attach(monitor, &error) != 0) {
+    lc_log(LC_LOG_ERROR, LOG, "cannot read standard input", LC_S("error", error.message));
+    monitor->ended = true;
+    lc_monitor_finished(base, 1);
+    return;
+  }
+  monitor->running = true;
+  wait_readable(monitor);
+}
+
+static void room_again(lc_monitor *base) {
+  stdin_monitor *monitor = (stdin_monitor *)base;
+  if (monitor->starved) next_job(monitor);
+}
+
+static void settled(lc_monitor *base, lc_source *source) {
+  lc_feed_detach(base->feed, source);
+  lc_feed_abandon(base->feed, source->key, "stdin", 0);
+}
+
+static void stop_monitor(lc_monitor *base) {
+  stdin_monitor *monitor = (stdin_monitor *)base;
+  monitor->stopping = monitor->stop_asked = true;
+  if (monitor->polling) uv_poll_stop(&monitor->poll);
+  if (monitor->timer_open) uv_timer_stop(&monitor->timer);
+  check_stopped(monitor);
+}
+
+static const lc_monitor_ops monitor_ops = {
+    .open = open_monitor, .start = start_monitor, .room = room_again, .settled = settled, .stop = stop_monitor};
+
+/* --- the resource --- */
+
+static void on_closed(uv_handle_t *handle) {
+  stdin_monitor *monitor = handle->data;
+  monitor->n_closing--;
+  check_stopped(monitor);
+}
+
+static void close_rest(stdin_monitor *monitor) {
+  monitor->closing = false;
+  monitor->closed_rest = true;
+  if (monitor->poll_open) {
+    monitor->n_closing++;
+    uv_close((uv_handle_t *)&monitor->poll, on_closed);
+  }
+  if (monitor->timer_open) {
+    monitor->n_closing++;
+    uv_close((uv_handle_t *)&monitor->timer, on_closed);
+  }
+  monitor->poll_open = monitor->timer_open = false;
+}
+
+static void check_stopped(stdin_monitor *monitor) {
+  if (!monitor->stopping || monitor->busy) return;
+  if (monitor->stop_asked && !monitor->stopped) {
+    monitor->stopped = true;
+    lc_monitor_stopped(&monitor->base);
+  }
+  if (monitor->closing) close_rest(monitor);
+  if (!monitor->closed_rest || monitor->n_closing > 0) return;
+  monitor->closed_rest = false;
+  if (monitor->reopened) (void)close(monitor->fd); /* nothing was written through it */
+  monitor->reopened = false;
+  atomic_store(&monitor->base.resource.descriptors, 0);
+  lc_source_release(monitor->source);
+  monitor->source = NULL;
+  lc_resource_closed(&monitor->base.resource);
+}
+
+static void close_monitor(lc_resource *res) {
+  stdin_monitor *monitor = (stdin_monitor *)res;
+  monitor->stopping = monitor->closing = true;
+  check_stopped(monitor);
+}
+
+static void destroy_monitor(lc_resource *res) {
+  stdin_monitor *monitor = (stdin_monitor *)res;
+  lc_multiline_destroy(monitor->multiline);
+  lc_labels_free(&monitor->base.labels);
+  free(monitor->rest);
+  free(monitor);
+}
+
+static int write_stats(lc_resource *res, lc_buf *ret) {
+  stdin_monitor *monitor = (stdin_monitor *)res;
+  return lc_buf_addf(ret, "{\"ended\":%s,\"waits_for_room\":%s}", monitor->ended ? "true" : "false",
+                     monitor->starved ? "true" : "false");
+}
+
+static const lc_resource_ops resource_ops = {
+    .close = close_monitor, .destroy = destroy_monitor, .stats = write_stats};
+
+int lc_stdin_monitor_create(const lc_stdin_monitor_options *options, lc_registry *registry, const char *name,
+                            const char *made_at, lc_monitor **ret, lc_error *error) {
+  if (options->max_line > LC_FILE_MAX_LINE_MOST) {
+    return lc_error_set(error, LC_EINVAL, "stdin_monitor: `max_line` must be at most 16MiB");
+  }
+  stdin_monitor *monitor = calloc(1, sizeof *monitor);
+  if (monitor == NULL) return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
+  monitor->options = *options;
+  monitor->options.labels = NULL;
+  monitor->options.n_labels = 0;
+  if (monitor->options.max_line == 0) monitor->options.max_line = MAX_LINE_DEFAULT;
+  int rc = 0;
+  if (options->multiline.start != NULL || options->multiline.continuation != NULL) {
+    rc = lc_multiline_create(&options->multiline, &monitor->multiline, error);
+  }
+  if (rc == 0 && lc_labels_copy(options->labels, options->n_labels, &monitor->base.labels) != 0) {
+    rc = lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
+  }
+  if (rc == 0) {
+    rc = lc_resource_init(&monitor->base.resource, registry, &resource_ops, "stdin_monitor", name,
+                          name != NULL ? name : "stdin_monitor:stdin", made_at, error);
+  }
+  if (rc != 0) {
+    lc_multiline_destroy(monitor->multiline);
+    lc_labels_free(&monitor->base.labels);
+    free(monitor);
+    return rc;
+  }
+  monitor->base.ops = &monitor_ops;
+  monitor->base.line_max = (uint32_t)monitor->options.max_line + 1; /* a line and its end fit a block */
+  *ret = &monitor->base;
+  return 0;
+}
