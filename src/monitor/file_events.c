@@ -48,8 +48,9 @@ lc_file *lc_file_follow(lc_file_monitor *monitor, lc_file_id id, uint32_t genera
   return file;
 }
 
-void lc_file_wait_for(lc_file *next, lc_file *file) {
+void lc_file_wait_for(lc_file_monitor *monitor, lc_file *next, lc_file *file) {
   if (file->ended || file->after != NULL || next->before != NULL || next == file) return;
+  lc_file_unqueue(monitor, next);
   file->after = next;
   next->before = file;
 }
@@ -84,7 +85,7 @@ void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t ge
   if (file == NULL) return;
   if (former != NULL) {
     displace(monitor, former);
-    lc_file_wait_for(file, former);
+    lc_file_wait_for(monitor, file, former);
     monitor->stats.rotated++;
   }
   if (file->displaced && lc_file_table_rename(&monitor->files, file, found->path) != 0) (void)out_of_memory(found->path);

@@ -11,7 +11,7 @@ typedef struct folder_entry {
   uint32_t name; /* offset in names */
 } folder_entry;
 
-struct lc_folder_list {
+struct lc_file_folder {
   char *folder;          /* owned */
   folder_entry *entries; /* owned; sorted by id */
   size_t n, cap;
@@ -19,7 +19,7 @@ struct lc_folder_list {
   size_t names_len, names_cap;
 };
 
-void lc_folder_free(lc_folder_list *list) {
+void lc_file_folder_free(lc_file_folder *list) {
   if (list == NULL) return;
   free(list->folder);
   free(list->entries);
@@ -34,7 +34,7 @@ static int compare_entries(const void *a, const void *b) {
   return 0;
 }
 
-static bool add_entry(lc_folder_list *list, lc_file_id id, const char *name) {
+static bool add_entry(lc_file_folder *list, lc_file_id id, const char *name) {
   size_t len = strlen(name) + 1;
   if (list->n == list->cap) {
     size_t cap = list->cap == 0 ? 64 : list->cap * 2;
@@ -57,7 +57,7 @@ static bool add_entry(lc_folder_list *list, lc_file_id id, const char *name) {
 }
 
 /* Reads all names. 0 or errno. */
-static int fill(lc_folder_list *list, DIR *folder) {
+static int fill(lc_file_folder *list, DIR *folder) {
   for (;;) {
     errno = 0;
     struct dirent *entry = readdir(folder);
@@ -69,8 +69,8 @@ static int fill(lc_folder_list *list, DIR *folder) {
   }
 }
 
-static int open_list(const char *folder, size_t len, lc_folder_list **ret) {
-  lc_folder_list *list = calloc(1, sizeof *list);
+static int open_list(const char *folder, size_t len, lc_file_folder **ret) {
+  lc_file_folder *list = calloc(1, sizeof *list);
   if (list == NULL) return ENOMEM;
   list->folder = strndup(folder, len);
   int rc = list->folder == NULL ? ENOMEM : 0;
@@ -80,7 +80,7 @@ static int open_list(const char *folder, size_t len, lc_folder_list **ret) {
     if (stream != NULL) closedir(stream);
   }
   if (rc != 0) {
-    lc_folder_free(list);
+    lc_file_folder_free(list);
     return rc;
   }
   if (list->n > 1) qsort(list->entries, list->n, sizeof *list->entries, compare_entries);
@@ -94,12 +94,12 @@ static int failed(int sys, int *ret_errno) {
   return sys == ENOMEM ? LC_ENOMEM : LC_ESYS;
 }
 
-int lc_folder_find(lc_folder_list **list, const char *path, lc_file_id id, char **ret_path, int *ret_errno) {
+int lc_file_folder_find(lc_file_folder **list, const char *path, lc_file_id id, char **ret_path, int *ret_errno) {
   const char *slash = strrchr(path, '/');
   if (slash == NULL) return LC_ENOENT;
   size_t len = (size_t)(slash - path) + 1; /* with the slash: "/" stays a folder */
   if (*list != NULL && (strlen((*list)->folder) != len || memcmp((*list)->folder, path, len) != 0)) {
-    lc_folder_free(*list);
+    lc_file_folder_free(*list);
     *list = NULL;
   }
   if (*list == NULL) {

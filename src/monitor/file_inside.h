@@ -75,7 +75,7 @@ typedef struct lc_file_monitor {
   lc_file_stored *stored; /* owned; sorted by id, the newest generation first; NULL after the start */
   uint32_t n_stored, cap_stored;
   struct lc_file_resolve *resolve; /* owned; under way */
-  lc_folder_list *folder; /* owned; from open to start */
+  lc_file_folder *folder; /* owned; from open to start */
   struct lc_file_shrunk {
     lc_file_mark mark;
     lc_file_id id;
@@ -101,7 +101,7 @@ void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t ge
 /* With once: it is one of those that must be read to the size they have now. */
 void lc_file_once_add(lc_file_monitor *monitor, lc_file *file);
 /* `next` has the path that `file` had: it waits until that one is at its end. */
-void lc_file_wait_for(lc_file *next, lc_file *file);
+void lc_file_wait_for(lc_file_monitor *monitor, lc_file *next, lc_file *file);
 /* Releases whoever waits for this one. */
 void lc_file_let_next(lc_file_monitor *monitor, lc_file *file);
 

@@ -11,7 +11,7 @@ static void destroy_monitor(lc_resource *res) {
   lc_file_monitor *monitor = (lc_file_monitor *)res;
   lc_file_table_deinit(&monitor->files);
   lc_file_free_stored(monitor);
-  lc_folder_free(monitor->folder);
+  lc_file_folder_free(monitor->folder);
   lc_file_copies_destroy(monitor->copies);
   lc_multiline_destroy(monitor->multiline);
   lc_file_options_free(&monitor->options);
@@ -144,7 +144,7 @@ static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc
 static void start_monitor(lc_monitor *base) {
   lc_file_monitor *monitor = lc_file_monitor_of(base);
   lc_error error = {0};
-  lc_folder_free(monitor->folder);
+  lc_file_folder_free(monitor->folder);
   monitor->folder = NULL;
   if (lc_file_load_stored(monitor, &error) != 0) lc_log(LC_LOG_ERROR, LC_FILE_LOG, error.message);
   monitor->started = true;

@@ -27,7 +27,7 @@ static int open_renamed(lc_file_job *job, lc_file_work *work) {
   lc_file *file = work->file;
   int sys = 0;
   char *path = NULL;
-  int rc = lc_folder_find(&job->folder, lc_file_path(file), file->id, &path, &sys);
+  int rc = lc_file_folder_find(&job->folder, lc_file_path(file), file->id, &path, &sys);
   if (rc == LC_ENOENT) return -ENOENT;
   if (rc != 0) return -sys;
   int fd = open_if(path, file->id, &work->stat);

@@ -34,7 +34,7 @@ void lc_file_job_destroy(lc_file_job *job) {
   }
   lc_prefix_deinit(&job->prefix);
   lc_multiline_match_deinit(&job->match);
-  lc_folder_free(job->folder);
+  lc_file_folder_free(job->folder);
   free(job->close_fds);
   free(job->scratch);
   free(job);

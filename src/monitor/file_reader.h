@@ -85,7 +85,7 @@ typedef struct lc_file_job {
   lc_framing framing;
   uint64_t consumed;
   uint64_t expected; /* about so much is there to be read */
-  lc_folder_list *folder; /* owned: the last folder searched */
+  lc_file_folder *folder; /* owned: the last folder searched */
   char *scratch;                 /* owned: LC_FILE_BLOCK bytes, made when needed */
   uint32_t n_works;
   lc_file_work works[];

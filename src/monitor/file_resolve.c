@@ -84,7 +84,7 @@ struct lc_file_resolve {
 };
 
 /* Where the file is: under its name, or another one of its folder. */
-static void find_one(lc_folder_list **list, missing *item) {
+static void find_one(lc_file_folder **list, missing *item) {
   const lc_file_stored *stored = item->stored;
   if (lc_file_stat_at(AT_FDCWD, stored->name, &item->stat) == 0 && item->stat.regular &&
       lc_file_id_equal(item->stat.id, stored->id)) {
@@ -92,15 +92,15 @@ static void find_one(lc_folder_list **list, missing *item) {
     if (item->path == NULL) item->error = ENOMEM;
     return;
   }
-  int rc = lc_folder_find(list, stored->name, stored->id, &item->path, &item->error);
+  int rc = lc_file_folder_find(list, stored->name, stored->id, &item->path, &item->error);
   if (rc == 0 && lc_file_stat_at(AT_FDCWD, item->path, &item->stat) != 0) item->stat = (lc_file_stat){.id = stored->id};
 }
 
 static void find_all(uv_work_t *request) {
   struct lc_file_resolve *resolve = request->data;
-  lc_folder_list *list = NULL;
+  lc_file_folder *list = NULL;
   for (uint32_t i = 0; i < resolve->n; i++) find_one(&list, &resolve->items[i]);
-  lc_folder_free(list);
+  lc_file_folder_free(list);
 }
 
 static void abandon(lc_file_monitor *monitor, const lc_file_stored *stored, const char *why) {
@@ -124,7 +124,7 @@ static void take_up(lc_file_monitor *monitor, const missing *item) {
   if (file == NULL) return;
   lc_file_table_displace(&monitor->files, file);
   lc_file_once_add(monitor, file);
-  if (next != NULL && next->fresh) lc_file_wait_for(next, file);
+  if (next != NULL && next->fresh) lc_file_wait_for(monitor, next, file);
   monitor->stats.rotated++;
   lc_log(LC_LOG_INFO, LC_FILE_LOG, "file was renamed while nobody looked: reading it to its end",
          LC_S("path", item->path), LC_S("former", stored->name), LC_I("offset", stored->lowest));
@@ -175,7 +175,7 @@ static void wait_for_renamed(lc_file_monitor *monitor) {
     lc_file *former = monitor->stored[i].taken ? lc_file_table_by_id(&monitor->files, monitor->stored[i].id) : NULL;
     lc_file *next = former == NULL ? NULL : lc_file_table_by_path(&monitor->files, monitor->stored[i].name);
     if (next != NULL && next != former && next->fresh && !former->fresh) {
-      lc_file_wait_for(next, former);
+      lc_file_wait_for(monitor, next, former);
       lc_file_wake(monitor, former);
     }
   }

@@ -115,16 +115,16 @@ static void test_folder(void **state) {
   lc_file_stat stat;
   assert_int_equal(lc_file_stat_at(AT_FDCWD, lc_test_path(test, "a.log"), &stat), 0);
   assert_int_equal(rename(lc_test_path(test, "a.log"), lc_test_path(test, "old-a")), 0);
-  lc_folder_list *list = NULL;
+  lc_file_folder *list = NULL;
   char *path = NULL;
   int sys = 0;
-  assert_int_equal(lc_folder_find(&list, lc_test_path(test, "a.log"), stat.id, &path, &sys), 0);
+  assert_int_equal(lc_file_folder_find(&list, lc_test_path(test, "a.log"), stat.id, &path, &sys), 0);
   assert_string_equal(path, lc_test_path(test, "old-a"));
   free(path);
   stat.id.birth_ns++;
-  assert_int_equal(lc_folder_find(&list, lc_test_path(test, "a.log"), stat.id, &path, &sys), LC_ENOENT);
-  assert_int_equal(lc_folder_find(&list, "/nowhere/at/all", stat.id, &path, &sys), LC_ENOENT);
-  lc_folder_free(list);
+  assert_int_equal(lc_file_folder_find(&list, lc_test_path(test, "a.log"), stat.id, &path, &sys), LC_ENOENT);
+  assert_int_equal(lc_file_folder_find(&list, "/nowhere/at/all", stat.id, &path, &sys), LC_ENOENT);
+  lc_file_folder_free(list);
 }
 
 static void test_copies(void **state) {
