@@ -24,7 +24,7 @@ logcap.pipeline {
   from = logcap.file_monitor { paths = { "in/app.log*" }, start = "beginning" },
   stages = { logcap.json {} },
   to = {
-    logcap.file_sink { name = "all", path = "world/out/all.log", format = "raw", fsync = true,
+    logcap.file_sink { name = "all", path = "world/out/all/all.log", format = "raw", fsync = true,
                        rotate = { size = "20KiB" } },
     logcap.file_sink { name = "split", path = "world/out/split/{service}.ndjson", fsync = true,
                        rotate = { size = "8KiB" }, compress = "gzip" },
@@ -90,12 +90,12 @@ def traced_run(lc, world, load, end, seconds):
         assert daemon.stop() == 0
 
 
-def moments(disk, rng):
+def moments(disk, rng, count):
     """Where to cut: half of them beside syncs and changes of names, where protocols break; the end, too."""
     tricky = [i + d for i, event in enumerate(disk.log) for d in (0, 1)
               if event[0] in (RENAME, SYNC, DATASYNC, UNLINK, MKDIR)]
-    chosen = set(rng.sample(tricky, min(len(tricky), CUTS // 2)))
-    chosen |= {rng.randrange(disk.events) for _ in range(CUTS - CUTS // 2)} | {disk.events}
+    chosen = set(rng.sample(tricky, min(len(tricky), count // 2)))
+    chosen |= {rng.randrange(disk.events) for _ in range(count - count // 2)} | {disk.events}
     return sorted(chosen)
 
 
@@ -104,33 +104,58 @@ def difference(expected, found):
     return f"{sum(lost.values())} lost, {sum(extra.values())} twice: {[*lost][:3]} {[*extra][:3]}"
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_restart_ends_exact(lc, tmp_path, tracer, end):
-    world = World(tmp_path, tracer)
+def restart(lc, world, expected, what, env=None):
+    """A last run over what is left; then each sink has exactly what was in the inputs."""
+    done = lc.call("run", "--once", lc.file, env=env)
+    assert done.returncode == 0, f"{what}: exit {done.returncode}\n{done.stderr[-4000:]}"
+    if env is not None:
+        return
+    for sink in ("all", "split"):
+        found = outputs(world.root / "out" / sink)
+        assert found == expected, f"{what}, {sink}: {difference(expected, found)}\n{done.stderr[-4000:]}"
+
+
+@pytest.fixture
+def loaded(lc, tmp_path):
     load = Load(tmp_path / "in")
     lc.pipeline(PIPELINE)
     load.write(200)
-    traced_run(lc, world, load, end, seconds=3.5)
-    expected = load.all()
-    assert len(expected) == load.lines
+    return load
 
-    disk = Disk(world)
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_restart_ends_exact(lc, tmp_path, tracer, loaded, end):
+    world = World(tmp_path, tracer)
+    traced_run(lc, world, loaded, end, seconds=3.5)
+    expected = loaded.all()
+    assert len(expected) == loaded.lines
     whole = Disk(world)
     whole.advance(whole.events)
     if end == "stop":
         assert whole.seen() == world.files(), "the tracer missed something"
-    rng = random.Random(SEED)
-    for number, cut in enumerate(moments(disk, rng)):
+    assert sum(change.kind == "rename" for change in whole.changes) > 20, "too little happened"
+    assert any(change.path.endswith(".gz") or (change.second or "").endswith(".gz") for change in whole.changes)
+
+    disk = Disk(world)
+    for number, cut in enumerate(moments(disk, random.Random(SEED), CUTS)):
         disk.advance(cut)
         disk.lose_power(None if number % 2 == 0 else random.Random(SEED * 1000003 + cut))
-        what = f"seed {SEED}, cut {cut} of {disk.events}, {'all unsynced dropped' if number % 2 == 0 else 'some kept'}"
-        done = lc.call("run", "--once", lc.file)
-        assert done.returncode == 0, f"{what}: exit {done.returncode}\n{done.stderr[-4000:]}"
-        for sink in ("all.log*", "split"):
-            found = collections.Counter()
-            if sink == "split":
-                found = outputs(world.root / "out" / "split")
-            else:
-                for path in (world.root / "out").glob(sink):
-                    found.update(path.read_bytes().splitlines())
-            assert found == expected, f"{what}, {sink}: {difference(expected, found)}\n{done.stderr[-4000:]}"
+        kept = "all unsynced dropped" if number % 2 == 0 else "some kept"
+        restart(lc, world, expected, f"seed {SEED}, cut {cut} of {disk.events}, {kept}")
+
+
+def test_power_lost_again_while_recovering(lc, tmp_path, tracer, loaded):
+    world = World(tmp_path, tracer)
+    traced_run(lc, world, loaded, "kill", seconds=2.0)
+    expected = loaded.all()
+    disk, rng = Disk(world), random.Random(SEED)
+    for number, cut in enumerate(moments(disk, rng, max(2, CUTS // 8))):
+        disk.advance(cut)
+        disk.lose_power(rng)
+        again = World(tmp_path, tracer, f"-{number}")
+        restart(lc, again, expected, f"seed {SEED}, cut {cut} of {disk.events}", env=again.environment())
+        recovery = Disk(again)
+        for second in moments(recovery, rng, 4):
+            recovery.advance(second)
+            recovery.lose_power(None)
+            restart(lc, again, expected, f"seed {SEED}, cut {cut} of {disk.events}, then {second} of {recovery.events}")

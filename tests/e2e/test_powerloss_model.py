@@ -96,6 +96,19 @@ def test_whole_trace_is_the_tree(tmp_path, tracer):
     assert (world.root / "out").stat().st_ino == inode
 
 
+def test_trace_that_begins_later(tmp_path, tracer):
+    world = run(tmp_path, tracer, "")
+    kept = world.files()
+    again = World(tmp_path, tracer, "again")
+    program = "import os, sys; fd = os.open(sys.argv[1] + '/out', os.O_WRONLY | os.O_TRUNC); os.write(fd, b'new')"
+    subprocess.run([sys.executable, "-c", program, str(world.root)], env=again.environment(), check=True, timeout=60)
+    disk = Disk(again)
+    disk.advance(disk.events)
+    assert disk.seen() == again.files() == {**kept, "/out": b"new"}
+    disk.lose_power(None)
+    assert again.files() == kept
+
+
 def test_careful_program_survives_every_cut(tmp_path, tracer):
     assert first_failure(run(tmp_path, tracer, ""), seeds=(0, 1, 2)) is None
 

@@ -33,14 +33,18 @@ def build_tracer(folder):
 
 
 class World:
-    """A folder whose every change is traced."""
+    """A folder whose every change is traced. With `name` it is the same folder, from now on, in a trace of its own."""
 
-    def __init__(self, folder, tracer):
+    def __init__(self, folder, tracer, name=""):
         self.folder = pathlib.Path(folder)
-        self.root, self.vault, self.trace = (self.folder / name for name in ("world", "vault", "trace"))
+        self.root, self.vault, self.trace = (self.folder / part for part in ("world", "vault" + name, "trace" + name))
         self.tracer = tracer
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
         self.vault.mkdir()
+        self.before = self.files()
+        for number, (path, content) in enumerate(self.before.items()):
+            if content is not None:
+                os.link(str(self.root) + path, self.vault / f"before-{number}")
 
     def environment(self):
         return {**os.environ, "LD_PRELOAD": str(self.tracer), "FSTRACE_ROOT": str(self.root),
@@ -113,6 +117,10 @@ class Disk:
         self.events = len(self.log)
         self.at = 0
         self.names = {"": Inode(0, is_dir=True)}  # as the program sees them
+        for number, (path, content) in enumerate(world.before.items()):
+            self.names[path] = Inode(f"before-{number}", is_dir=content is None)
+            self.names[path].durable.extend(content or b"")
+        self.sure_names = dict(self.names)
         self.changes = []
         self.handles = {}
         self.made_by = {}  # inode -> the change that gave it its first name
@@ -201,7 +209,7 @@ class Disk:
 
     def _names_left(self, random):
         moment = 0 if random is None else random.randint(0, len(self.changes))
-        names = {"": self.names[""]}
+        names = dict(self.sure_names)
         for i, change in enumerate(self.changes):
             if change.sure or i < moment:
                 change.apply(names)
