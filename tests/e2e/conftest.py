@@ -47,6 +47,26 @@ class Daemon:
         lines = self.log_path.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def text(self):
+        return self.log_path.read_text(errors="replace")
+
+    def wait_log(self, message, seconds=10.0):
+        """Waits for a log line with this message and returns it; fails at once when logcap has ended without it."""
+        def find():
+            ended = self.process.poll() is not None
+            for line in self.log():
+                if line["message"] == message:
+                    return line
+            if ended:
+                pytest.fail(f"logcap ended without logging {message!r}:\n{self.text()[-4000:]}")
+            return None
+        return wait_until(find, seconds, f"the log line {message!r}")
+
+    def ready(self, seconds=10.0):
+        """Waits until it runs, with its control socket open; returns itself."""
+        self.wait_log("started", seconds)
+        return self
+
     def kill(self):
         self.process.kill()
         return self.process.wait()
@@ -74,6 +94,7 @@ class Logcap:
         self.file = folder / "pipeline.lua"
         self.program = PROGRAM
         self.running = []
+        self.audit_at_end = True  # tests that damage the state directory say no
 
     def path(self, name):
         return self.folder / name
@@ -121,16 +142,47 @@ class Logcap:
         self.running.append(daemon)
         return daemon
 
-    def json(self, verb, *arguments):
-        """A command that prints JSON, parsed."""
-        done = self.call(verb, *arguments)
-        assert done.returncode == 0, done.stderr
+    def json(self, verb, *arguments, code=0):
+        """status, audit or positions, parsed."""
+        done = self.call(verb, "--json", *arguments)
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
         return json.loads(done.stdout)
+
+    def status(self):
+        return self.json("status")
+
+    def audit(self, code=0):
+        """The ledgers, of the running logcap or as they were saved; code 1 when something is not well."""
+        return self.json("audit", code=code)
+
+    def positions(self):
+        return self.json("positions")
+
+    def wait_delivered(self, records, pipeline=None, seconds=10.0):
+        """Waits until each sink (of one pipeline) has had so many records delivered."""
+        def delivered():
+            entries = [e for e in self.status()["pipelines"] if pipeline in (None, e["name"])]
+            return all(sink["delivered"] >= records for entry in entries for sink in entry["sinks"])
+        wait_until(delivered, seconds, f"the delivery of {records} records")
+
+    def finish(self, daemon):
+        """A clean stop: exit 0, nothing in flight, every ledger balanced."""
+        code = daemon.stop()
+        assert code == 0, f"exit {code}\n{daemon.text()[-4000:]}"
+        self.assert_balanced()
+
+    def assert_balanced(self):
+        done = self.call("audit", "--json")
+        entries = json.loads(done.stdout)["ledger"] if done.stdout else pytest.fail(done.stderr)
+        for entry in entries:
+            assert entry["balanced"], entry
 
     def cleanup(self):
         for daemon in self.running:
             if daemon.process.poll() is None:
                 daemon.kill()
+        if self.audit_at_end and (self.state / "positions.db").exists():
+            self.assert_balanced()
 
 
 @pytest.fixture

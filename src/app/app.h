@@ -1,0 +1,45 @@
+/* The running program: what run.c puts together and requests.c answers from.
+ *
+ * Thread: the loop thread. */
+#ifndef LC_APP_APP_H
+#define LC_APP_APP_H
+
+#include <uv.h>
+
+#include "app/cli.h"
+#include "app/control.h"
+#include "bind/generation.h"
+#include "io/inodes.h"
+#include "io/state_dir.h"
+#include "io/store.h"
+#include "logcap/runtime.h"
+#include "pipeline/engine.h"
+
+typedef struct lc_app {
+  const lc_cli *cli; /* borrowed */
+  uv_loop_t loop;
+  bool loop_ready;
+  lc_registry *registry;     /* owned, as all of these */
+  lc_generation *generation;
+  lc_inodes *own;
+  lc_state_dir *state;
+  lc_store *store;
+  lc_engine *engine;
+  lc_control *control; /* counted */
+  lc_runtime runtime;
+  uv_async_t wake; /* the registry has something to do */
+  uv_signal_t term, interrupt, hup;
+  bool handles_open; /* the four above */
+  bool stopping;
+  bool finished; /* the engine is done: `result` says how */
+  lc_engine_result result;
+  int64_t started_ns; /* monotonic */
+} lc_app;
+
+/* Asks the engine to stop within 30 seconds; asked again, it stops at once. */
+void lc_app_stop(lc_app *app, const char *why);
+
+/* Answers the control socket; `arg` is the lc_app. */
+void lc_app_request(void *arg, lc_control_client *client, const char *verb);
+
+#endif

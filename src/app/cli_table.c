@@ -1,0 +1,93 @@
+#include "app/cli_table.h"
+
+#include <stdint.h>
+
+#define ON(verb) (1u << LC_VERB_##verb)
+#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(STOP))
+
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const formats[] = {"auto", "text", "json", NULL};
+
+const lc_cli_option lc_cli_options[] = {
+    {"--once", LC_CLI_FLAG, offsetof(lc_cli, once), ON(RUN), NULL, NULL,
+     "read each file to the size it has now, deliver all of it, and exit"},
+    {"--state-dir", LC_CLI_VALUE, offsetof(lc_cli, state_dir), STATEFUL, "DIR", NULL,
+     "where positions, dead letters and the control socket live; else $LOGCAP_STATE_DIR,\n"
+     "else /var/lib/logcap for root, else $XDG_STATE_HOME/logcap or ~/.local/state/logcap"},
+    {"--log-level", LC_CLI_WORD, offsetof(lc_cli, log_level), ON(RUN), "LEVEL", levels,
+     "the least level of logcap's own log: debug, info (default), warn or error"},
+    {"--log-format", LC_CLI_WORD, offsetof(lc_cli, log_format), ON(RUN), "FORMAT", formats,
+     "text, json, or auto (default): text on a terminal, JSON lines elsewhere"},
+    {"--allow", LC_CLI_LIST, offsetof(lc_cli, allow), ON(RUN) | ON(CHECK), "NAME", NULL,
+     "let pipeline files use NAME (io, os, ffi, debug, ...); may be given several times"},
+    {"--json", LC_CLI_FLAG, offsetof(lc_cli, json), ON(STATUS) | ON(AUDIT) | ON(POSITIONS), NULL, NULL,
+     "print JSON instead of text"},
+    {NULL, LC_CLI_FLAG, 0, 0, NULL, NULL, NULL},
+};
+
+const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
+    [LC_VERB_RUN] =
+        {"run", "FILE...", 1, SIZE_MAX, "run the pipelines of the given files",
+         "Loads the pipeline files, checks them as a whole, and runs what they describe until it is stopped.\n"
+         "Stop it with `logcap stop`, SIGTERM or SIGINT: it takes at most 30 seconds; a second signal stops at once.\n"
+         "What was not delivered then is read again by the next run.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap run pipeline.lua                         follow files until stopped\n"
+         "  logcap run --once pipeline.lua                  deliver what is there now; exit 1 if anything was left\n"
+         "  logcap run --state-dir ./state a.lua b.lua      two files in one process, state beside them\n"
+         "\n"
+         "A pipeline file to start with:\n"
+         "  local logcap = require \"logcap\"\n"
+         "  logcap.pipeline {\n"
+         "    name = \"shop\",\n"
+         "    from = logcap.file_monitor { paths = { \"/var/log/shop/*.log\" }, start = \"beginning\" },\n"
+         "    stages = { logcap.json {}, function(rec) if rec.level == \"debug\" then return false end end },\n"
+         "    to = logcap.file_sink { path = \"out/shop-%Y%m%d.ndjson\" },\n"
+         "  }\n"},
+    [LC_VERB_CHECK] =
+        {"check", "FILE...", 1, SIZE_MAX, "load and validate pipeline files without running them",
+         "Exit 0 when they are fine. Else exit 1 with the file, the line and a hint; nothing is made on disk.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap check pipeline.lua\n"
+         "  logcap check pipelines/*.lua && systemctl restart logcap\n"},
+    [LC_VERB_STATUS] =
+        {"status", "", 0, 0, "what the running logcap does and holds",
+         "Asks the logcap that owns the state directory: pipelines, sinks, batches, and every resource with its\n"
+         "descriptors and bytes. Exit 1 when none runs there.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap status\n"
+         "  logcap status --json | jq '.resources[] | select(.errors > 0)'\n"},
+    [LC_VERB_AUDIT] =
+        {"audit", "", 0, 0, "whether every byte read is accounted for",
+         "Prints the ledger of each pipeline and sink:\n"
+         "  read + created = delivered + dropped + dead-lettered + abandoned + in flight\n"
+         "Exit 0 when all of them balance and nothing was abandoned, else 1 with the reasons. Asks the running\n"
+         "logcap, or, when none runs, reads what the last one saved.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap audit\n"
+         "  logcap audit --json --state-dir /var/lib/logcap\n"},
+    [LC_VERB_POSITIONS] =
+        {"positions", "", 0, 0, "how far each source was delivered to each sink, and the outputs",
+         "Prints the committed positions: each source with a cursor per sink, and each output file with its length.\n"
+         "With a running logcap also what it has read beyond them.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap positions\n"
+         "  logcap positions --json | jq -r '.sources[].name'\n"},
+    [LC_VERB_STOP] =
+        {"stop", "", 0, 0, "stop the running logcap and wait until it has ended",
+         "It stops reading, delivers what it has read, saves its positions and closes: at most 30 seconds.\n"
+         "Exit 0 when it has ended, 1 when none runs or it did not end.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap stop\n"
+         "  logcap stop --state-dir ./state\n"},
+    [LC_VERB_VERSION] = {"version", "", 0, 0, "print the version", "Example:\n  logcap version\n"},
+    [LC_VERB_HELP] =
+        {"help", "[VERB]", 0, 1, "explain a verb by example",
+         "Examples:\n  logcap help run\n  logcap run --help\n"},
+};

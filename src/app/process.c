@@ -1,0 +1,60 @@
+#include "app/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define DESCRIPTORS_WANTED 16384u
+
+static void raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS_WANTED) return;
+  rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+  if (limit.rlim_cur > before && setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    lc_log(LC_LOG_WARN, "run", "cannot raise the limit of descriptors", LC_I("limit", before));
+  }
+}
+
+void lc_process_setup(void) {
+  /* A heap for each thread of the pool would keep what batches left there: two bound it. */
+  (void)mallopt(M_ARENA_MAX, 2);
+  (void)signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
+}
+
+int lc_process_register_output(lc_inodes *own, lc_error *error) {
+  const int outputs[] = {STDOUT_FILENO, STDERR_FILENO};
+  for (int i = 0; i < 2; i++) {
+    struct stat st;
+    if (fstat(outputs[i], &st) != 0 || !S_ISREG(st.st_mode)) continue; /* closed, a terminal or a pipe */
+    int rc = lc_inodes_add_fd(own, outputs[i], error);
+    if (rc != 0) return rc;
+  }
+  return 0;
+}
+
+uint64_t lc_process_resident_bytes(void) {
+  unsigned long long pages = 0;
+  FILE *file = fopen("/proc/self/statm", "re");
+  if (!file) return 0;
+  if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+  (void)fclose(file); /* only read */
+  return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t lc_process_open_descriptors(void) {
+  DIR *dir = opendir("/proc/self/fd");
+  if (!dir) return 0;
+  uint64_t n = 0;
+  while (readdir(dir)) n++;
+  (void)closedir(dir); /* only read */
+  return n > 3 ? n - 3 : 0; /* ".", ".." and the one that looks */
+}

@@ -1,0 +1,22 @@
+/* What the process asks of the system for itself, and what it holds there.
+ *
+ * Thread: main, before the loop runs, for set up; the counts from any. */
+#ifndef LC_APP_PROCESS_H
+#define LC_APP_PROCESS_H
+
+#include <stdint.h>
+
+#include "io/inodes.h"
+#include "logcap/error.h"
+
+/* Few heaps, no dead pipes' signal, and as many descriptors as a few pipelines need, where the hard limit allows. */
+void lc_process_setup(void);
+
+/* Enters standard output and standard error among logcap's own files where they are regular files, so that they are
+ * never collected. */
+int lc_process_register_output(lc_inodes *own, lc_error *error) LC_CHECK;
+
+uint64_t lc_process_resident_bytes(void);   /* 0 when it cannot be told */
+uint64_t lc_process_open_descriptors(void); /* the same */
+
+#endif

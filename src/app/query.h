@@ -1,0 +1,14 @@
+/* The verbs that ask: status, audit, positions, stop. Each prints what it found and returns the exit code.
+ *
+ * Thread: main; blocks. */
+#ifndef LC_APP_QUERY_H
+#define LC_APP_QUERY_H
+
+#include "app/cli.h"
+
+int lc_query_status(const lc_cli *cli);
+int lc_query_audit(const lc_cli *cli);
+int lc_query_positions(const lc_cli *cli);
+int lc_query_stop(const lc_cli *cli);
+
+#endif
