@@ -217,7 +217,7 @@ static void make_finished(rig *self, lc_test *test, int n) {
   assert_int_equal(rig_open(self, test, "a.log", true), 0);
   self->writing.rotation.size = 4;
   for (int i = 0; i <= n; i++) {
-    char line[8];
+    char line[16];
     (void)snprintf(line, sizeof line, "%03d\n", i);
     assert_int_equal(rig_write(self, line), 0);
   }
