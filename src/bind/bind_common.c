@@ -1,4 +1,6 @@
 /* What several constructors share. */
+#include <string.h>
+
 #include "bind/kinds.h"
 #include "sink/format.h"
 
@@ -30,7 +32,9 @@ void lc_bind_check_multiline(lua_State *L, const char *kind, const lc_multiline_
 
 int lc_bind_finish(lua_State *L, lc_handle *handle, const char *kind, int rc, lc_resource *made,
                    const lc_error *error) {
-  if (rc != 0) return lc_raise(L, "%s: %s", kind, error->message);
+  size_t len = strlen(kind);
+  bool said = rc != 0 && strncmp(error->message, kind, len) == 0 && error->message[len] == ':';
+  if (rc != 0) return lc_raise(L, "%s%s%s", said ? "" : kind, said ? "" : ": ", error->message);
   lc_handle_open(handle, made);
   return 1;
 }
