@@ -63,7 +63,7 @@ foreach(source ${UNIT_TESTS})
 endforeach()
 
 # Runs spec/*_spec.lua (busted) inside the runtime.
-if(EXISTS ${PROJECT_SOURCE_DIR}/src/monitor/stdin_monitor.c)
+if(EXISTS ${PROJECT_SOURCE_DIR}/src/monitor/discovery.c)
   add_executable(specs tests/spec/spec_main.c tests/spec/feed.c)
   target_include_directories(specs PRIVATE ${LUAJIT_INCLUDE_DIRS})
   target_link_libraries(specs PRIVATE logcap_core)
