@@ -5,6 +5,7 @@
  *     measure RESULT --until PATH BYTES COMMAND...  until PATH has so many bytes; then it gets SIGTERM
  *
  * RESULT receives one JSON object: cpu_s, wall_s, peak_kib, status (an exit code, or 128 + the signal). */
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,7 +18,14 @@
 #include <unistd.h>
 
 #define WAIT_NS 2000000 /* between two looks at PATH */
-#define WAIT_MOST_S 300
+#define WAIT_MOST_S 120 /* then the command is killed: its status says so */
+
+static volatile pid_t child;
+
+static void kill_child(int signal_number) {
+  (void)signal_number;
+  if (child > 0) (void)kill(child, SIGKILL);
+}
 
 static double now(void) {
   struct timespec ts;
@@ -25,14 +33,14 @@ static double now(void) {
   return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* False when it did not happen in time. */
-static bool wait_for_size(const char *path, long long bytes, double began) {
+/* Also returns when the command ended before. */
+static void wait_for_size(const char *path, long long bytes) {
   struct stat st;
+  siginfo_t ended = {0};
   while (stat(path, &st) != 0 || (long long)st.st_size < bytes) {
-    if (now() - began > WAIT_MOST_S) return false;
+    if (waitid(P_PID, (id_t)child, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid != 0) return;
     (void)nanosleep(&(struct timespec){0, WAIT_NS}, NULL);
   }
-  return true;
 }
 
 static double seconds(struct timeval tv) {
@@ -60,15 +68,20 @@ int main(int argc, char **argv) {
     perror(argv[command]);
     _exit(127);
   }
+  child = pid;
+  (void)signal(SIGALRM, kill_child);
+  (void)alarm(WAIT_MOST_S);
   double wall = 0;
   if (until) {
-    bool done = wait_for_size(argv[3], atoll(argv[4]), began);
+    wait_for_size(argv[3], atoll(argv[4]));
     wall = now() - began;
-    (void)kill(pid, done ? SIGTERM : SIGKILL);
+    (void)kill(pid, SIGTERM);
   }
   int status;
   struct rusage usage;
-  if (wait4(pid, &status, 0, &usage) < 0) return perror("wait4"), 1;
+  while (wait4(pid, &status, 0, &usage) < 0) {
+    if (errno != EINTR) return perror("wait4"), 1;
+  }
   if (!until) wall = now() - began;
   return report(argv[1], wall, status, &usage);
 }
