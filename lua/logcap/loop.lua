@@ -5,6 +5,9 @@
 
 local record = require "logcap.record"
 
+-- Room for the machine code of many stages; beyond the default of 512 KiB all of it would be thrown away and made anew.
+require("jit.opt").start("maxtrace=8000", "maxmcode=16384")
+
 local pcall, tostring, type = pcall, tostring, type
 
 local source = [[

@@ -6,7 +6,7 @@ local logcap = require "logcap"
 
 local assert, error, ipairs, pairs, select, tostring, type = assert, error, ipairs, pairs, select, tostring, type
 local collectgarbage, load, pcall = collectgarbage, load, pcall
-local concat, format, open = table.concat, string.format, io.open
+local concat, format, open, sort = table.concat, string.format, io.open, table.sort
 local folder, log = native.folder, native.log
 local all = _G
 
@@ -104,13 +104,19 @@ return function(allowed, roots)
   local env = copy(all, plain)
   for _, name in ipairs(libraries) do env[name] = copy(all[name]) end
   env.string.dump = nil
+  debug.getmetatable("").__metatable = "string"
   env.os = copy(all.os, of_os)
   env.load, env.loadstring = load_text, load_text
   env.print, env.collectgarbage = print_to_log, collect
   env._G = env
   local builtin = { logcap = logcap }
   for _, name in ipairs(allowed) do
-    if not grants[name] then error(format("--allow %s: there is no such name to grant", name), 0) end
+    if not grants[name] then
+      local names = {}
+      for grant in pairs(grants) do names[#names + 1] = grant end
+      sort(names)
+      error(format("--allow %s: this cannot be granted; what can is %s", name, concat(names, ", ")), 0)
+    end
     local value = all[name]
     if name == "ffi" then value = require "ffi" end
     if name == "os" then value = copy(all.os) end

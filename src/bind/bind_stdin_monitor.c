@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "bind/kinds.h"
+#include "monitor/file_monitor.h"
 #include "monitor/stdin_monitor.h"
 
 #define KIND "stdin_monitor"
@@ -15,7 +16,8 @@ struct settings {
 
 static const lc_option known[] = {
     LC_OPTION_NAME(struct settings, name),
-    {.name = "max_line", .type = LC_OPT_SIZE, .at = AT(max_line), .size = sizeof(uint64_t), .least = 1},
+    {.name = "max_line", .type = LC_OPT_SIZE, .at = AT(max_line), .size = sizeof(uint64_t), .least = 1,
+     .most = LC_FILE_MAX_LINE_MOST},
     {.name = "labels", .type = LC_OPT_LABELS, .at = AT(labels), .count_at = AT(n_labels),
      .example = "labels = { service = \"shop\" }"},
     {.name = "multiline", .type = LC_OPT_TABLE, .at = AT(multiline), .options = lc_options_multiline,

@@ -18,6 +18,9 @@ const char *lc_role_name(lc_role role) {
 lc_handle *lc_handle_at(lua_State *L, int index) { return luaL_testudata(L, index, HANDLE); }
 
 lc_handle *lc_handle_new(lua_State *L, lc_role role) {
+  if (lc_state_of(L)->retired) {
+    lc_raise(L, "nothing can be made any more: the pipeline files were replaced, or logcap stops");
+  }
   lc_handle *handle = lua_newuserdata(L, sizeof *handle);
   *handle = (lc_handle){.role = role};
   luaL_setmetatable(L, HANDLE);

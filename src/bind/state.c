@@ -185,6 +185,7 @@ void lc_state_release(lc_state *state) {
 void lc_state_destroy(lc_state *state) {
   if (state == NULL) return;
   state->generation = NULL;
+  state->retired = true;
   lc_handle_drop_all(state);
   lc_state_release(state);
 }
