@@ -103,26 +103,27 @@ static int scan(lc_dlq *dlq, lc_error *error) {
   return rc;
 }
 
-/* Where the last whole entry ends. A block without a newline is searched on towards the front. */
-static int find_last_end(int fd, uint64_t size, uint64_t *ret, const char *path, lc_error *error) {
+/* Where the last whole entry ends. A power loss may leave a hole where bytes should be; no entry has zero bytes, and what
+ * lies behind the first hole was never synced, so that its records will be read again. */
+static int find_last_end(int fd, uint64_t *ret, const char *path, lc_error *error) {
   char block[65536];
-  while (size > 0) {
-    size_t len = size < sizeof block ? (size_t)size : sizeof block;
-    ssize_t n = pread(fd, block, len, (off_t)(size - len));
+  uint64_t at = 0, end = 0;
+  for (;;) {
+    ssize_t n = pread(fd, block, sizeof block, (off_t)at);
     if (n < 0 && errno == EINTR) continue;
-    if (n != (ssize_t)len) return lc_error_sys(error, n < 0 ? errno : EIO, "cannot read %s", path);
+    if (n < 0) return lc_error_sys(error, errno, "cannot read %s", path);
+    const char *hole = memchr(block, '\0', (size_t)n);
+    size_t len = hole != NULL ? (size_t)(hole - block) : (size_t)n;
     const char *newline = memrchr(block, '\n', len);
-    if (newline != NULL) {
-      *ret = size - len + (uint64_t)(newline - block) + 1;
-      return 0;
-    }
-    size -= len;
+    if (newline != NULL) end = at + (uint64_t)(newline - block) + 1;
+    if (n == 0 || hole != NULL) break;
+    at += (uint64_t)n;
   }
-  *ret = 0;
+  *ret = end;
   return 0;
 }
 
-/* Goes on with the newest file of the run before, without what a kill left half written. */
+/* Goes on with the newest file of the run before, without what a kill or a power loss left half written. */
 static int reopen_last(lc_dlq *dlq, lc_error *error) {
   if (dlq->n_files == 0 || dlq->files[dlq->n_files - 1].size >= dlq->file_size) return 0;
   dlq_file *last = &dlq->files[dlq->n_files - 1];
@@ -132,7 +133,7 @@ static int reopen_last(lc_dlq *dlq, lc_error *error) {
   int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return lc_error_sys(error, errno, "cannot open the dead-letter file %s", path);
   uint64_t end = 0;
-  rc = find_last_end(fd, last->size, &end, path, error);
+  rc = find_last_end(fd, &end, path, error);
   if (rc == 0 && end != last->size) {
     if (ftruncate(fd, (off_t)end) != 0) rc = lc_error_sys(error, errno, "cannot cut a torn entry off %s", path);
   }

@@ -1,11 +1,13 @@
 """Power loss at any moment: with fsync = true a restart ends exact.
 
-A run under load, with rotating inputs and outputs, is traced; then the power is lost at moments of the trace, what was not
-synced is dropped (or, per seed, kept in part), logcap is started again on what is left, and the lines in each sink's outputs
-must be those of the inputs. $LOGCAP_CUTS says how many moments (24; scripts/powerloss-test: 500), $LOGCAP_SEED repeats a choice of them.
+A run under load, with rotating inputs and outputs, is traced; then the power is lost at moments of the trace, what was
+not synced is dropped (or, per seed, kept in part), logcap is started again on what is left, and the lines in each
+sink's outputs must be those of the inputs. Records that the script fails on must be among the dead letters, at least once.
+$LOGCAP_CUTS says how many moments (24; scripts/powerloss-test: 500), $LOGCAP_SEED repeats a choice of them.
 """
 import collections
 import gzip
+import json
 import os
 import random
 import time
@@ -22,7 +24,7 @@ PIPELINE = '''
 logcap.pipeline {
   name = "p",
   from = logcap.file_monitor { paths = { "in/app.log*" }, start = "beginning" },
-  stages = { logcap.json {} },
+  stages = { logcap.json {}, function(rec) if rec.n % 101 == 0 then error("refused") end end },
   to = {
     logcap.file_sink { name = "all", path = "world/out/all/all.log", format = "raw", fsync = true,
                        rotate = { size = "20KiB" } },
@@ -56,7 +58,11 @@ class Load:
         os.rename(self.folder / "app.log", self.folder / f"app.log.{number}")
 
     def all(self):
-        return collections.Counter(line for path in self.folder.iterdir() for line in path.read_bytes().splitlines())
+        """The lines that a sink must have, and the numbers of those that the script refuses."""
+        lines = [line for path in self.folder.iterdir() for line in path.read_bytes().splitlines()]
+        assert len(lines) == self.lines
+        refused = {number for number in range(self.lines) if number % 101 == 0}
+        return collections.Counter(line for line in lines if json.loads(line)["n"] not in refused), refused
 
 
 def outputs(folder):
@@ -104,15 +110,22 @@ def difference(expected, found):
     return f"{sum(lost.values())} lost, {sum(extra.values())} twice: {[*lost][:3]} {[*extra][:3]}"
 
 
+def dead_letters(folder):
+    return {json.loads(line)["record"]["n"] for path in folder.glob("*.ndjson")
+            for line in path.read_bytes().splitlines()}
+
+
 def restart(lc, world, expected, what, env=None):
     """A last run over what is left; then each sink has exactly what was in the inputs."""
     done = lc.call("run", "--once", lc.file, env=env)
     assert done.returncode == 0, f"{what}: exit {done.returncode}\n{done.stderr[-4000:]}"
     if env is not None:
         return
+    lines, refused = expected
     for sink in ("all", "split"):
         found = outputs(world.root / "out" / sink)
-        assert found == expected, f"{what}, {sink}: {difference(expected, found)}\n{done.stderr[-4000:]}"
+        assert found == lines, f"{what}, {sink}: {difference(lines, found)}\n{done.stderr[-4000:]}"
+    assert dead_letters(world.root / "state" / "dlq") == refused, what
 
 
 @pytest.fixture
@@ -128,7 +141,6 @@ def test_restart_ends_exact(lc, tmp_path, tracer, loaded, end):
     world = World(tmp_path, tracer)
     traced_run(lc, world, loaded, end, seconds=3.5)
     expected = loaded.all()
-    assert len(expected) == loaded.lines
     whole = Disk(world)
     whole.advance(whole.events)
     if end == "stop":

@@ -8,7 +8,7 @@ import pytest
 
 from powerloss.replay import Disk, World, build_tracer
 
-# Appends lines and keeps their committed length in SQLite, as logcap does; `mkdir mark-N` tells the trace that N stands.
+# Appends lines and keeps their committed length in SQLite, as logcap does. A folder mark-N says that N stands.
 PROGRAM = '''
 import os, sqlite3, sys
 root, careless = sys.argv[1], sys.argv[2]

@@ -264,6 +264,12 @@ static void test_torn_tail(void **state) {
   lc_dlq_stats stats = lc_dlq_stats_get(dlq);
   assert_int_equal(stats.files, 1);
   assert_int_equal(stats.bytes, 11);
+  lc_dlq_close(dlq);
+
+  lc_test_append(test, "dlq/0000000001.ndjson", "half\0\0\0\0\0\n{behind a hole}\n", 27);
+  dlq = open_dlq(test->dir, 1000000, 2000000, NULL);
+  append(dlq, "more\n");
+  expect_file(test, "dlq/0000000001.ndjson", "whole\nnext\nmore\n");
   assert_int_equal(unlink(lc_test_path(test, "dlq/0000000001.ndjson")), 0); /* purged while in use */
   append(dlq, "again\n");
   expect_file(test, "dlq/0000000002.ndjson", "again\n");

@@ -5,7 +5,7 @@
  *
  * Each call is made and recorded under one lock, so that the trace has the order in which the kernel saw them. Every
  * file gets a second name in the vault, a number, when it is created: so its inode lives on, and a replay can put the
- * very same inode back. What cannot be replayed (shared writable mappings, copies inside the kernel) is recorded as such.
+ * very same inode back. What cannot be replayed (shared writable mappings, copies in the kernel) is recorded as such.
  * A record: struct record, then two texts, or one text and data. Read by replay.py. */
 #include <errno.h>
 #include <fcntl.h>

@@ -8,8 +8,8 @@
         disk.lose_power(None)                 # folder/world now holds what is sure to be on the disk
         ...                                   # restart the program, look at what it makes of it
 
-The model: the bytes of a file stand after fsync or fdatasync of it. A name (created, renamed, removed) stands after fsync
-of its folder; a new one also after fsync of the file or folder itself. Whatever else happened may be there or not:
+The model: the bytes of a file stand after fsync or fdatasync of it. A name (created, renamed, removed) stands after
+fsync of its folder; a new one also after fsync of the file or folder itself. The rest may be there or not:
 lose_power(None) drops all of it; lose_power(random) keeps any subset of the writes, in any order and torn, and the
 changes of names up to some moment, as journals keep them. Inodes are kept: each file comes back under its own number.
 """
