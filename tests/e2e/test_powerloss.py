@@ -2,7 +2,7 @@
 
 A run under load, with rotating inputs and outputs, is traced; then the power is lost at moments of the trace, what was
 not synced is dropped (or, per seed, kept in part), logcap is started again on what is left, and the lines in each
-sink's outputs must be those of the inputs. Records that the script fails on must be among the dead letters, at least once.
+sink's outputs must be those of the inputs. Records that the script fails on must be dead letters, at least once each.
 $LOGCAP_CUTS says how many moments (24; scripts/powerloss-test: 500), $LOGCAP_SEED repeats a choice of them.
 """
 import collections
