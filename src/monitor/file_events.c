@@ -82,7 +82,10 @@ void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t ge
   lc_file *former = lc_file_table_by_path(&monitor->files, found->path);
   bool from_end = !monitor->first_done && !monitor->options.from_beginning;
   lc_file *file = lc_file_follow(monitor, id, generation, found->device, found->path, found->size, from_end);
-  if (file == NULL) return;
+  if (file == NULL) {
+    if (!monitor->first_done) monitor->once_unread++;
+    return;
+  }
   if (former != NULL) {
     displace(monitor, former);
     lc_file_wait_for(monitor, file, former);

@@ -118,6 +118,10 @@ bool lc_file_open_for(lc_file_job *job, lc_file_work *work) {
     work->look = LC_LOOK_OWN;
     return false;
   }
+  if (work->seek && work->stat.size < work->seek_to) {
+    work->look = LC_LOOK_REPLACED;
+    return false;
+  }
   if (work->seek) return lc_file_seek(job, work, work->seek_to);
   return file->mark.offset > 0 || check_copy(job, work);
 }

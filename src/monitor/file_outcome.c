@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "monitor/file_inside.h"
 
+#define LOOK_FIRST (10 * LC_MILLISECOND)
+
 void lc_file_once_done(lc_file_monitor *monitor, lc_file *file, const char *unread) {
   if (!file->once_open) return;
   file->once_open = false;
@@ -134,9 +136,12 @@ static void look_twice(lc_file_monitor *monitor, lc_file *file, const lc_file_wo
   }
   if (monitor->runtime->once) {
     lc_file_wake(monitor, file);
-  } else {
-    lc_file_wake_at(monitor, file, file->quiet_ns + monitor->options.rotated_wait_ns);
+    return;
   }
+  /* No event tells of writes to a file that has no name of ours: look often at first, for its writer's last lines. */
+  int64_t last = file->quiet_ns + monitor->options.rotated_wait_ns;
+  int64_t next = now + (now - file->quiet_ns > LOOK_FIRST ? now - file->quiet_ns : LOOK_FIRST);
+  lc_file_wake_at(monitor, file, next < last ? next : last);
 }
 
 static void note_group(lc_file_monitor *monitor, lc_file *file, const lc_file_work *work, int64_t now) {

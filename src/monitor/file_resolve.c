@@ -103,10 +103,11 @@ static void find_all(uv_work_t *request) {
   lc_file_folder_free(list);
 }
 
-static void abandon(lc_file_monitor *monitor, const lc_file_stored *stored, const char *why) {
-  uint64_t lost = 0;
-  if (!stored->drained) {
-    lost = stored->marked && stored->mark.size > stored->lowest ? stored->mark.size - stored->lowest : 1;
+/* Forgets a stored source. `least`: the bytes that must be taken for lost when it was read as far as it was seen. */
+static void abandon(lc_file_monitor *monitor, const lc_file_stored *stored, uint64_t least, const char *why) {
+  uint64_t lost = stored->marked && stored->mark.size > stored->lowest ? stored->mark.size - stored->lowest : least;
+  if (stored->drained) lost = 0;
+  if (lost > 0) {
     lc_log(LC_LOG_ERROR, LC_FILE_LOG, why, LC_S("path", stored->name), LC_S("key", stored->key),
            LC_I("offset", stored->lowest), LC_I("unread_bytes_at_least", lost));
     monitor->stats.abandoned_files++;
@@ -139,7 +140,7 @@ static void resolve_one(lc_file_monitor *monitor, missing *item) {
            LC_S("error", strerror(item->error)));
     if (!stored->drained) monitor->once_unread++;
   } else if (item->path == NULL) {
-    abandon(monitor, stored, "file is gone, and may not have been read to its end");
+    abandon(monitor, stored, 1, "file is gone, and may not have been read to its end");
   } else if (!stored->drained) {
     take_up(monitor, item);
   }
@@ -195,7 +196,7 @@ void lc_file_resolve_start(lc_file_monitor *monitor) {
   for (uint32_t i = 0; i < monitor->n_stored; i++) {
     const lc_file_stored *stored = &monitor->stored[i];
     if (!is_newest(monitor, i)) {
-      abandon(monitor, stored, "file was truncated before it was read to its end");
+      abandon(monitor, stored, 0, "file was truncated before it was read to its end");
     } else if (!stored->taken) {
       resolve->items[resolve->n++].stored = stored;
     }
