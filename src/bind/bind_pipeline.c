@@ -61,7 +61,10 @@ static void take_part(lua_State *L, struct draft *draft, const char *option, int
   lc_error error = {0};
   if (role == LC_ROLE_STAGE && lua_isfunction(L, -1)) wrap_function(L, draft);
   lc_handle *handle = lc_handle_at(L, -1);
-  if (handle == NULL) wrong_part(L, option, position, role, lua_typename(L, lua_type(L, -1)));
+  if (handle == NULL) {
+    wrong_part(L, option, position, role, lua_typename(L, lua_type(L, -1)));
+    return; /* never: it raised */
+  }
   if (handle->resource == NULL) wrong_part(L, option, position, role, "one that was closed before");
   if (handle->role != role) wrong_part(L, option, position, role, handle->kind);
   if (draft->n_parts == PARTS_MAX) lc_raise(L, KIND ": more than %d monitors, stages and sinks", PARTS_MAX);

@@ -117,13 +117,14 @@ int lc_lua_stage_create(lua_State *L, int index, const char *name, const char *m
   lc_state *state = lc_state_of(L);
   int loop = make_loop(L, index);
   lua_stage *lua = calloc(1, sizeof *lua);
-  int rc = lua == NULL ? lc_error_set(error, LC_ENOMEM, "out of memory") : 0;
+  if (lua == NULL) {
+    luaL_unref(L, LUA_REGISTRYINDEX, loop);
+    return lc_error_set(error, LC_ENOMEM, "out of memory for a stage");
+  }
   char identity[320];
   snprintf(identity, sizeof identity, KIND ":%s", name != NULL ? name : place);
-  if (rc == 0) {
-    rc = lc_resource_init(&lua->stage.resource, state->registry, &resource_ops, KIND, name != NULL ? name : place,
-                          identity, made_at, error);
-  }
+  int rc = lc_resource_init(&lua->stage.resource, state->registry, &resource_ops, KIND, name != NULL ? name : place,
+                            identity, made_at, error);
   if (rc != 0) {
     free(lua);
     luaL_unref(L, LUA_REGISTRYINDEX, loop);

@@ -192,7 +192,8 @@ int lc_view_source(lc_view *view, uint64_t serial) {
 int lc_view_time(lc_view *view, uint64_t serial) {
   if (!in_hand(view, serial)) return LC_VIEW_EXPIRED;
   int64_t ns = view->rec->time_ns != 0 ? view->rec->time_ns : view->batch->read_ns;
-  view->number = (double)(ns / LC_SECOND) + (double)(ns % LC_SECOND) / 1e9;
+  int64_t seconds = ns / LC_SECOND; /* apart from the fraction, or a double would round both */
+  view->number = (double)seconds + (double)(ns - seconds * LC_SECOND) / 1e9;
   return LC_VIEW_NUMBER;
 }
 
