@@ -74,6 +74,9 @@ static void account(lc_carrier *carrier) {
   if (carrier->sink == NULL) return;
   lc_edge *edge = &carrier->feed->pipeline->edges[0];
   lc_ledger counts = {.delivered = carrier->delivered};
+  lc_resource *resource = &carrier->sink->resource;
+  atomic_fetch_add_explicit(&resource->records_in, carrier->delivered, memory_order_relaxed);
+  atomic_fetch_add_explicit(&resource->records_out, carrier->delivered, memory_order_relaxed);
   lc_ledger_add_tally(&counts, &carrier->settled);
   lc_ledger_add(&edge->total, &counts);
   lc_ledger_add(&edge->saved, &counts);

@@ -15,6 +15,7 @@
 #define TEND_LEAST_MS UINT64_C(1000)
 #define TEND_MOST_MS UINT64_C(60000)
 #define PACK_AGAIN_MS UINT64_C(30000)
+#define PACK_WHEN_CLOSING (3 * LC_SECOND)
 
 typedef struct file_sink {
   lc_writer writer; /* first */
@@ -28,8 +29,10 @@ typedef struct file_sink {
   uv_work_t pack_job;
   lc_error pack_error;
   uint64_t pack_not_before; /* loop time, ms */
+  int64_t pack_until_ns;    /* the job's; 0: not closing */
   uint32_t retained_at; /* how many rotations there were at the last commit */
-  bool opened, packing, timer_closing;
+  bool opened, packing;
+  bool letting_go; /* the writer has ended: nothing is left but compression and what is held */
 } file_sink;
 
 static file_sink *of_writer(lc_writer *writer) { return (file_sink *)(void *)writer; }
@@ -53,7 +56,13 @@ static void sink_tend(lc_writer *writer) {
   if (lc_retention_wanted(&self->retention)) lc_retention_apply(&self->retention, &self->set, now_ns);
 }
 
-static bool pack_stops(void *arg) { return lc_writer_closing(&((file_sink *)arg)->writer); }
+/* When the sink closes, compression gets a little while, then stops: the next start goes on with what is left. */
+static bool pack_stops(void *arg) {
+  file_sink *self = arg;
+  if (!lc_writer_closing(&self->writer)) return false;
+  if (self->pack_until_ns == 0) self->pack_until_ns = lc_clock_mono() + PACK_WHEN_CLOSING;
+  return lc_clock_mono() > self->pack_until_ns;
+}
 
 static void pack_run(uv_work_t *job) {
   file_sink *self = job->data;
@@ -67,7 +76,7 @@ static void pack_run(uv_work_t *job) {
 
 /* Loop thread. */
 
-static void close_step(file_sink *self);
+static void let_go(file_sink *self);
 static void pack_done(uv_work_t *job, int status);
 
 static void start_packing(file_sink *self) {
@@ -88,9 +97,9 @@ static void pack_done(uv_work_t *job, int status) {
     lc_log(LC_LOG_ERROR, "file_sink", "cannot compress a rotated output; it stays as it is, and is tried again",
            LC_S("name", self->writer.sink.resource.name), LC_S("error", self->pack_error.message));
   }
-  if (lc_writer_closing(&self->writer)) {
-    close_step(self);
-  } else {
+  if (self->letting_go) {
+    let_go(self);
+  } else if (!lc_writer_closing(&self->writer)) {
     if (lc_retention_wanted(&self->retention)) lc_writer_tend(&self->writer);
     start_packing(self);
   }
@@ -171,9 +180,8 @@ static void timer_closed(uv_handle_t *handle) {
   lc_writer_closed(&self->writer);
 }
 
-static void close_step(file_sink *self) {
-  if (self->packing || self->timer_closing) return;
-  self->timer_closing = true;
+/* No job is under way any more. */
+static void let_go(file_sink *self) {
   if (self->opened) {
     uv_close((uv_handle_t *)&self->timer, timer_closed);
   } else {
@@ -181,7 +189,11 @@ static void close_step(file_sink *self) {
   }
 }
 
-static void sink_close(lc_writer *writer) { close_step(of_writer(writer)); }
+static void sink_close(lc_writer *writer) {
+  file_sink *self = of_writer(writer);
+  self->letting_go = true;
+  if (!self->packing) let_go(self);
+}
 
 static void sink_destroy(lc_writer *writer) {
   file_sink *self = of_writer(writer);
