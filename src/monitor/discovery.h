@@ -6,7 +6,12 @@
  *     lc_discovery_close(discovery, closed);    // frees itself after its last callback
  *
  * Events say what stands under a path now; they may come twice, and a reader that compares is always right. A failed
- * scan changes nothing. A queue overflow leads to a new scan.
+ * scan changes nothing. A queue overflow leads to a new scan. A file that matches under several names is told under one
+ * of them, and under another one when that is gone.
+ *
+ * Folders are watched, also those on the way to a pattern, so that one that does not exist yet is noticed; and the
+ * targets of symbolic links. What cannot be watched is polled every second. Each line of `skipped` in the log is
+ * written once.
  *
  * Thread: the loop thread; scans and stats run in the pool. */
 #ifndef LC_MONITOR_DISCOVERY_H
@@ -46,7 +51,7 @@ typedef struct lc_discovery_options {
   uint32_t n_exclude;
   bool hidden, follow_symlinks;
   bool once;        /* scan once, watch renames while it lasts, no sweeps */
-  int64_t sweep_ns; /* between slow sweeps; 0: the default */
+  int64_t sweep_ns; /* between slow sweeps, at least; 0: the default, 30 s */
 } lc_discovery_options;
 
 typedef struct lc_discovery lc_discovery;
