@@ -3,14 +3,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "app/control.h"
 #include "app/control_socket.h"
 
 #define REPLY_MAX (UINT64_C(1) << 30)
-#define PATIENCE_S 30
 
 static int send_request(int fd, const char *verb, lc_error *error) {
   char line[LC_CONTROL_REQUEST_MAX];
@@ -60,11 +58,7 @@ int lc_control_ask(const char *folder, const char *verb, lc_buf *reply, lc_answe
   int fd = -1;
   int rc = lc_control_socket_connect(folder, LC_CONTROL_NAME, &fd, error);
   if (rc != 0) return rc;
-  const struct timeval patience = {.tv_sec = PATIENCE_S};
-  if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
-      setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
-    rc = lc_error_sys(error, errno, "cannot bound the wait for an answer");
-  } else if (!lc_control_socket_trusted(fd)) {
+  if (!lc_control_socket_trusted(fd)) {
     rc = lc_error_set(error, LC_EINVAL, "whoever listens at %s/%s is another user", folder, LC_CONTROL_NAME);
   }
   if (rc == 0) rc = send_request(fd, verb, error);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -59,23 +60,36 @@ out:
   return rc;
 }
 
+/* A connect waits for a place in the queue: without a bound for ever, when the daemon hangs. */
+static int dial(const struct sockaddr_un *address, int *ret_fd) {
+  const struct timeval patience = {.tv_sec = LC_CONTROL_SOCKET_PATIENCE_S};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+      connect(fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+    *ret_fd = fd;
+    return 0;
+  }
+  int sys = errno;
+  (void)close(fd);
+  return sys;
+}
+
 int lc_control_socket_connect(const char *folder, const char *name, int *ret_fd, lc_error *error) {
   struct sockaddr_un address;
   int folder_fd = open_folder(folder, error);
   if (folder_fd < 0) return folder_fd;
-  int fd = -1, rc = address_of(folder_fd, name, &address, error);
-  if (rc == 0) {
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-      rc = errno == ENOENT || errno == ECONNREFUSED
-               ? lc_error_set(error, LC_ENOENT, "nobody listens at %s/%s", folder, name)
-               : lc_error_sys(error, errno, "cannot connect to %s/%s", folder, name);
-    }
-  }
+  int sys = 0;
+  int rc = address_of(folder_fd, name, &address, error);
+  if (rc == 0) sys = dial(&address, ret_fd);
   (void)close(folder_fd);
-  if (rc == 0) *ret_fd = fd;
-  else if (fd >= 0) (void)close(fd);
-  return rc;
+  if (rc != 0 || sys == 0) return rc;
+  if (sys == ENOENT || sys == ECONNREFUSED) {
+    return lc_error_set(error, LC_ENOENT, "nobody listens at %s/%s", folder, name);
+  }
+  if (sys == EAGAIN) return lc_error_set(error, LC_EAGAIN, "the logcap at %s/%s does not answer", folder, name);
+  return lc_error_sys(error, sys, "cannot connect to %s/%s", folder, name);
 }
 
 bool lc_control_socket_trusted(int fd) {
