@@ -18,7 +18,7 @@
 
 #define LC_FILE_MAX_LINE_DEFAULT (UINT64_C(256) << 10)
 #define LC_FILE_MAX_LINE_MOST (UINT64_C(16) << 20)
-#define LC_FILE_MAX_OPEN_DEFAULT 100u
+#define LC_FILE_MAX_OPEN_DEFAULT 64u
 #define LC_FILE_ROTATED_WAIT_DEFAULT (INT64_C(5) * 1000000000)
 #define LC_FILE_DELETED_BYTES_DEFAULT (UINT64_C(1) << 30)
 #define LC_FILE_DELETED_AGE_DEFAULT (INT64_C(3600) * 1000000000)
@@ -35,7 +35,8 @@ typedef struct lc_file_monitor_options {
   bool follow_symlinks; /* a link to a file stands for that file. Default: true */
   uint64_t max_line;    /* bytes; a longer line is cut, marked, and its rest skipped. Default: 256 KiB; at most 16 MiB */
   lc_multiline_options multiline; /* no pattern (default): each line is a record */
-  uint32_t max_open_files;        /* descriptors held at a time. Default: 100; at least 1 */
+  uint32_t max_open_files;        /* descriptors held at a time. Default: 64, at least 1: with a
+                                     file sink's 100, a pipeline stays below 200 */
   int64_t rotated_wait_ns;  /* a renamed or deleted file is let go when it is at its end twice, this far apart. Default:
                                5 s */
   uint64_t deleted_bytes;   /* unread bytes of deleted files that may be kept from the disk. Default: 1 GiB */

@@ -30,6 +30,14 @@ struct lc_writer_work {
 
 static lc_writer *writer_of(lc_sink *sink) { return (lc_writer *)(void *)sink; }
 
+/* Before all others: what is half written goes on first. */
+static void enqueue_first(struct lc_writer_work *work, lc_delivery *delivery) {
+  delivery->next = work->head;
+  if (work->head == NULL) work->tail = delivery;
+  work->head = delivery;
+  work->queued++;
+}
+
 static void enqueue(struct lc_writer_work *work, lc_delivery *delivery) {
   delivery->next = NULL;
   if (work->tail != NULL) {
@@ -208,11 +216,11 @@ static int writer_write(lc_sink *sink, lc_delivery *delivery, lc_error *error) {
 static void writer_unlend(lc_sink *sink, lc_delivery *stuck) {
   lc_writer *writer = writer_of(sink);
   struct lc_writer_work *work = writer->work;
-  lc_require(work->lent && work->head == NULL);
+  lc_require(work->lent); /* deliveries of other sources may have queued up meanwhile */
   work->lent = false;
   if (writer->ops->publish != NULL) writer->ops->publish(writer);
   if (stuck != NULL) {
-    enqueue(work, stuck);
+    enqueue_first(work, stuck);
     failed(writer);
   }
   if (lc_writer_closing(writer)) {
