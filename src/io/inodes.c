@@ -1,14 +1,19 @@
 #include "io/inodes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/clock.h"
 
 /* Open addressing with linear probing, at most two thirds full; removal shifts back, so that there are no tombstones.
  * Inode 0 exists on no file system and marks an empty slot. */
 typedef struct slot {
   uint64_t device, inode;
+  int64_t birth_ns; /* 0: not known */
 } slot;
 
 struct lc_inodes {
@@ -69,22 +74,30 @@ void lc_inodes_destroy(lc_inodes *inodes) {
 }
 
 int lc_inodes_add(lc_inodes *inodes, uint64_t device, uint64_t inode) {
+  return lc_inodes_add_born(inodes, device, inode, 0);
+}
+
+int lc_inodes_add_born(lc_inodes *inodes, uint64_t device, uint64_t inode, int64_t birth_ns) {
   if (inode == 0) return 0;
   (void)pthread_mutex_lock(&inodes->lock);
   int rc = (inodes->n + 1) * 3 > inodes->cap * 2 ? grow(inodes) : 0;
   if (rc == 0) {
     size_t i = find(inodes, device, inode);
     if (inodes->slots[i].inode == 0) inodes->n++;
-    inodes->slots[i] = (slot){device, inode};
+    inodes->slots[i] = (slot){device, inode, birth_ns};
   }
   (void)pthread_mutex_unlock(&inodes->lock);
   return rc;
 }
 
 int lc_inodes_add_fd(lc_inodes *inodes, int fd, lc_error *error) {
-  struct stat st;
-  if (fstat(fd, &st) != 0) return lc_error_sys(error, errno, "cannot look at an own file");
-  if (lc_inodes_add(inodes, st.st_dev, st.st_ino) == 0) return 0;
+  struct statx stx;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) != 0) {
+    return lc_error_sys(error, errno, "cannot look at an own file");
+  }
+  int64_t birth_ns = 0;
+  if ((stx.stx_mask & STATX_BTIME) != 0) birth_ns = stx.stx_btime.tv_sec * LC_SECOND + stx.stx_btime.tv_nsec;
+  if (lc_inodes_add_born(inodes, makedev(stx.stx_dev_major, stx.stx_dev_minor), stx.stx_ino, birth_ns) == 0) return 0;
   return lc_error_set(error, LC_ENOMEM, "out of memory: cannot remember an own file");
 }
 
@@ -101,15 +114,20 @@ void lc_inodes_remove(lc_inodes *inodes, uint64_t device, uint64_t inode) {
       inodes->slots[hole] = inodes->slots[i];
       hole = i;
     }
-    inodes->slots[hole] = (slot){0, 0};
+    inodes->slots[hole] = (slot){0};
   }
   (void)pthread_mutex_unlock(&inodes->lock);
 }
 
 bool lc_inodes_has(lc_inodes *inodes, uint64_t device, uint64_t inode) {
+  return lc_inodes_has_born(inodes, device, inode, 0);
+}
+
+bool lc_inodes_has_born(lc_inodes *inodes, uint64_t device, uint64_t inode, int64_t birth_ns) {
   if (inode == 0) return false;
   (void)pthread_mutex_lock(&inodes->lock);
-  bool yes = inodes->slots[find(inodes, device, inode)].inode != 0;
+  const slot *one = &inodes->slots[find(inodes, device, inode)];
+  bool yes = one->inode != 0 && (one->birth_ns == 0 || birth_ns == 0 || one->birth_ns == birth_ns);
   (void)pthread_mutex_unlock(&inodes->lock);
   return yes;
 }

@@ -130,7 +130,8 @@ static void same_again(lc_file_monitor *monitor, lc_file *file, const lc_found *
 static void on_found(void *arg, const lc_found *found) {
   lc_file_monitor *monitor = arg;
   if (monitor->stopping) return;
-  if (monitor->runtime->own != NULL && lc_inodes_has(monitor->runtime->own, found->device, found->inode)) {
+  if (monitor->runtime->own != NULL &&
+      lc_inodes_has_born(monitor->runtime->own, found->device, found->inode, found->birth_ns)) {
     monitor->stats.own++;
     return;
   }

@@ -114,7 +114,8 @@ bool lc_file_open_for(lc_file_job *job, lc_file_work *work) {
     int rc = lc_file_stat_fd(file->fd, &work->stat);
     if (rc < 0) return fail(work, -rc);
   }
-  if (job->how->own != NULL && lc_inodes_has(job->how->own, work->stat.device, work->stat.id.inode)) {
+  if (job->how->own != NULL &&
+      lc_inodes_has_born(job->how->own, work->stat.device, work->stat.id.inode, work->stat.id.birth_ns)) {
     work->look = LC_LOOK_OWN;
     return false;
   }

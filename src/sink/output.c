@@ -146,7 +146,10 @@ static int check_free(const lc_output *output, const lc_output_rules *rules, con
   if (!file->regular) {
     return lc_error_set(error, LC_EINVAL, "cannot write %s: it is not a regular file", output->path);
   }
-  if (output->id != 0 || rules->own == NULL || !lc_inodes_has(rules->own, file->device, file->inode)) return 0;
+  if (output->id != 0 || rules->own == NULL ||
+      !lc_inodes_has_born(rules->own, file->device, file->inode, file->birth_ns)) {
+    return 0;
+  }
   return lc_error_set(error, LC_EBUSY, "cannot write %s: logcap itself already writes this file; give each sink a path "
                       "of its own", output->path);
 }
@@ -272,6 +275,10 @@ int lc_output_write(lc_output *output, struct iovec *iov, size_t *at, size_t n, 
 int lc_output_sync(lc_output *output, lc_error *error) {
   bool opened = output->fd < 0;
   int fd = opened ? open(output->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : output->fd;
+  if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+    output->unsynced = false; /* somebody removed it: the next use of the output finds out */
+    return 0;
+  }
   if (fd < 0) return path_error(error, errno, "sync", output->path);
   int rc = fsync(fd) == 0 ? 0 : path_error(error, errno, "sync", output->path);
   if (opened) (void)close(fd); /* written through another descriptor, and synced */

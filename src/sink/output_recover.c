@@ -231,7 +231,7 @@ static int mend(recovery *self, found_row *one, lc_error *error) {
   settle_names(one);
   int rc = mend_length(self, one, error);
   if (rc != 0 || self->set->rules.own == NULL) return rc;
-  rc = lc_inodes_add(self->set->rules.own, one->file.device, one->file.inode);
+  rc = lc_inodes_add_born(self->set->rules.own, one->file.device, one->file.inode, one->file.birth_ns);
   return rc == 0 ? 0 : lc_error_set(error, rc, "no memory for the outputs' identities");
 }
 

@@ -121,9 +121,26 @@ static void test_threads(void **state) {
   lc_inodes_destroy(inodes);
 }
 
+/* An inode that another file got after ours was removed is not ours. */
+static void test_birth_times_tell_apart(void **state) {
+  (void)state;
+  lc_inodes *inodes = NULL;
+  assert_int_equal(lc_inodes_create(&inodes, NULL), 0);
+  assert_int_equal(lc_inodes_add_born(inodes, 1, 7, 1000), 0);
+  assert_true(lc_inodes_has_born(inodes, 1, 7, 1000));
+  assert_false(lc_inodes_has_born(inodes, 1, 7, 1001));
+  assert_true(lc_inodes_has_born(inodes, 1, 7, 0)); /* not known: better not collected */
+  assert_true(lc_inodes_has(inodes, 1, 7));
+  assert_int_equal(lc_inodes_add_born(inodes, 1, 7, 2000), 0);
+  assert_false(lc_inodes_has_born(inodes, 1, 7, 1000));
+  assert_int_equal(lc_inodes_add(inodes, 1, 8), 0);
+  assert_true(lc_inodes_has_born(inodes, 1, 8, 1));
+  lc_inodes_destroy(inodes);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {lc_test_case(test_basics), lc_test_case(test_descriptor),
                                      lc_test_case(test_against_array), lc_test_case(test_no_memory),
-                                     lc_test_case(test_threads)};
+                                     lc_test_case(test_threads), lc_test_case(test_birth_times_tell_apart)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
