@@ -200,8 +200,8 @@ describe("a record", function()
       ["a table that contains itself"] = loop,
       ["a list with holes"] = { 1, nil, 3 },
       ["both a list and named fields"] = { 1, x = 2 },
-      ["is no JSON number"] = 0 / 0,
-      ["it has no infinities"] = { math.huge },
+      ["an infinite number or NaN"] = 0 / 0,
+      ["number or NaN cannot be JSON"] = { math.huge },
       ["with a boolean for a key"] = { [true] = 1 },
     } do
       local out = run(function(rec) rec.x = value end, { '{"a":1}' })

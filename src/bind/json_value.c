@@ -97,7 +97,7 @@ static void add_value(lua_State *L, lc_buf *buf, int index, int depth);
 
 static void add_number(lua_State *L, lc_buf *buf, double number) {
   char text[LC_JSON_NUMBER_TEXT];
-  if (!isfinite(number)) luaL_error(L, "%f cannot be JSON: it has no infinities and no NaN", number);
+  if (!isfinite(number)) luaL_error(L, "an infinite number or NaN cannot be JSON");
   lc_buf_add(buf, text, lc_json_number_text(number, text));
 }
 

@@ -225,7 +225,9 @@ int lc_view_set_string(lc_view *view, uint64_t serial, const char *key, size_t k
 
 int lc_view_set_number(lc_view *view, uint64_t serial, const char *key, size_t key_len, double number) {
   if (!in_hand(view, serial)) return LC_VIEW_EXPIRED;
-  if (!isfinite(number)) return lc_error_set(&view->error, LC_EINVAL, "%f is no JSON number", number);
+  if (!isfinite(number)) {
+    return lc_error_set(&view->error, LC_EINVAL, "an infinite number or NaN cannot be JSON");
+  }
   return changed(view, lc_record_set_number(view->batch, view->rec, key, key_len, number));
 }
 

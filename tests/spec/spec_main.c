@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/registry.h"
 #include "bind/state.h"
 #include "feed.h"
@@ -45,6 +46,7 @@ int main(int argc, char **argv) {
   lc_registry *registry;
   lc_state *state;
   lc_error error;
+  lc_log_setup(2, LC_LOG_ERROR, LC_LOG_TEXT); /* what functions fail on is expected here */
   if (lc_registry_create(&registry, &error) != 0 ||
       lc_state_create(&(lc_state_options){.registry = registry, .unrestricted = true}, &state, &error) != 0) {
     return (void)fprintf(stderr, "specs: %s\n", error.message), 1;
