@@ -174,7 +174,7 @@ static void test_value_in_the_batch(void **state) {
   for (int i = 0; i < 3000; i++) {
     lc_field *field = lc_record_find(batch, rec, "k", 1, NULL);
     const char *text = lc_batch_at(batch, field->value);
-    char tail[12];
+    char tail[16];
     snprintf(tail, sizeof tail, "x%d", i);
     assert_int_equal(lc_record_set_raw(batch, rec, tail, strlen(tail), text, field->value_len, LC_JSON_STRING), 0);
   }
