@@ -53,9 +53,9 @@ static uint64_t random_next(uint64_t *state) {
   return *state >> 33;
 }
 
-/* `crowd` makes keys share their home bucket and their tag, so that buckets overflow. */
+/* `crowd` makes keys share their home bucket, their tag and halves of themselves, so that buckets overflow. */
 static lc_hash128 key_of(uint64_t number, bool crowd) {
-  if (crowd) return (lc_hash128){.low = number << 40, .high = (number % 3) << 33};
+  if (crowd) return (lc_hash128){.low = (number / 3) << 40, .high = (number % 3) << 29};
   return lc_hash_128(&number, sizeof number);
 }
 
@@ -267,6 +267,24 @@ static void test_damage_is_refused(void **state) {
   lc_dedup_table_destroy(other);
 }
 
+static void test_doubles_are_refused(void **state) {
+  (void)state;
+  lc_dedup_table *table = make(20, TTL);
+  lc_buf saved = {0};
+  lc_error error;
+  (void)lc_dedup_table_expire(table, 1, 10);
+  for (uint64_t i = 0; i < 2; i++) assert_false(check_one(table, key_of(i, false)));
+  assert_int_equal(lc_dedup_table_save(table, 7, &saved, &error), 0);
+  char *entries = saved.data + 28; /* each a span of one byte and a key */
+  memcpy(entries + 17, entries, 17);
+  put_sum(&saved);
+  assert_int_equal(lc_dedup_table_load(table, 7, saved.data, saved.len, &error), LC_ECORRUPT);
+  assert_int_equal(lc_dedup_table_stats_get(table).entries, 0);
+  assert_index_empty(table);
+  lc_buf_free(&saved);
+  lc_dedup_table_destroy(table);
+}
+
 static void test_out_of_memory(void **state) {
   (void)state;
   for (unsigned n = 1;; n++) {
@@ -294,6 +312,7 @@ int main(void) {
       lc_test_case(test_load_keeps_the_newest),
       lc_test_case(test_load_ages),
       lc_test_case(test_damage_is_refused),
+      lc_test_case(test_doubles_are_refused),
       lc_test_case(test_out_of_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
