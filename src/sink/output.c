@@ -46,7 +46,7 @@ static void fill_id(const struct statx *stx, lc_file_id *ret) {
 }
 
 int lc_file_id_of(const char *path, lc_file_id *ret, lc_error *error) {
-  struct statx stx;
+  struct statx stx = {0};
   if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &stx) != 0) {
     return lc_error_sys(error, errno, "cannot look at %s", path);
   }
@@ -55,7 +55,7 @@ int lc_file_id_of(const char *path, lc_file_id *ret, lc_error *error) {
 }
 
 int lc_file_id_of_fd(int fd, const char *path, lc_file_id *ret, lc_error *error) {
-  struct statx stx;
+  struct statx stx = {0};
   if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &stx) != 0) {
     return lc_error_sys(error, errno, "cannot look at %s", path);
   }

@@ -10,17 +10,21 @@
 #define RETRY_LAST_MS UINT64_C(5000)
 #define LOG_EVERY (10 * LC_SECOND)
 
+typedef struct list {
+  lc_delivery *head, *tail;
+  uint32_t n;
+} list;
+
 struct lc_writer_work {
-  lc_delivery *head, *tail; /* queue; the job's deliveries stay in it until they settle */
-  uint32_t queued;
-  uint32_t written; /* how many at the head are written; not synced when they outlive a job */
+  list queue;
+  list taken;       /* by the job, whose own they are while it runs; what it could not finish stays, for the next one */
+  uint32_t written; /* how many of these are written; not synced when they outlive a job */
   uv_work_t job;
   uv_timer_t timer;
   bool busy, lent, waiting, tend_due, closing_timer;
   _Atomic bool closing;
   /* Handed to the job and back. */
-  uint32_t job_n;
-  bool job_tend;
+  bool job_tend, settles;
   int rc;
   lc_error error;
   uint32_t attempts; /* failures in a row */
@@ -30,58 +34,51 @@ struct lc_writer_work {
 
 static lc_writer *writer_of(lc_sink *sink) { return (lc_writer *)(void *)sink; }
 
-/* Before all others: what is half written goes on first. */
-static void enqueue_first(struct lc_writer_work *work, lc_delivery *delivery) {
-  delivery->next = work->head;
-  if (work->head == NULL) work->tail = delivery;
-  work->head = delivery;
-  work->queued++;
-}
-
-static void enqueue(struct lc_writer_work *work, lc_delivery *delivery) {
+static void enqueue(list *queue, lc_delivery *delivery) {
   delivery->next = NULL;
-  if (work->tail != NULL) {
-    work->tail->next = delivery;
-  } else {
-    work->head = delivery;
-  }
-  work->tail = delivery;
-  work->queued++;
+  *(queue->tail != NULL ? &queue->tail->next : &queue->head) = delivery;
+  queue->tail = delivery;
+  queue->n++;
 }
 
-static lc_delivery *dequeue(struct lc_writer_work *work) {
-  lc_delivery *delivery = work->head;
-  work->head = delivery->next;
-  if (work->head == NULL) work->tail = NULL;
-  work->queued--;
+static lc_delivery *dequeue(list *queue) {
+  lc_delivery *delivery = queue->head;
+  queue->head = delivery->next;
+  if (queue->head == NULL) queue->tail = NULL;
+  queue->n--;
   delivery->next = NULL;
   return delivery;
+}
+
+/* Pool thread. Writes what is not written yet. */
+static int write_taken(lc_writer *writer) {
+  struct lc_writer_work *work = writer->work;
+  lc_delivery *delivery = work->taken.head;
+  for (uint32_t i = 0; i < work->written; i++) delivery = delivery->next;
+  for (; delivery != NULL; delivery = delivery->next) {
+    int rc = writer->ops->write(writer, delivery, &work->error);
+    if (rc != 0) return rc;
+    work->written++;
+  }
+  return 0;
 }
 
 /* Pool thread. */
 static void run_job(uv_work_t *req) {
   lc_writer *writer = req->data;
   struct lc_writer_work *work = writer->work;
-  lc_delivery *delivery = work->head;
-  int rc = 0;
-  for (uint32_t i = 0; i < work->written; i++) delivery = delivery->next;
-  while (rc == 0 && work->written < work->job_n) {
-    lc_delivery *next = delivery->next;
-    rc = writer->ops->write(writer, delivery, &work->error);
-    if (rc == 0) work->written++;
-    delivery = next;
-  }
+  work->rc = write_taken(writer);
+  work->settles = true;
   if (work->written > 0 && writer->ops->sync != NULL) {
     lc_error error = {0};
-    int sync_rc = writer->ops->sync(writer, &error);
-    if (sync_rc != 0) {
+    int rc = writer->ops->sync(writer, &error);
+    if (rc != 0) {
       work->error = error;
-      rc = sync_rc;
-      work->job_n = 0; /* settle nothing */
+      work->rc = rc;
+      work->settles = false;
     }
   }
   if (work->job_tend && writer->ops->tend != NULL) writer->ops->tend(writer);
-  work->rc = rc;
 }
 
 static void finish_close(lc_writer *writer);
@@ -90,9 +87,9 @@ static void job_done(uv_work_t *req, int status);
 static void start_job(lc_writer *writer) {
   struct lc_writer_work *work = writer->work;
   if (work->busy || work->lent || work->waiting || lc_writer_closing(writer)) return;
-  if (work->head == NULL && !work->tend_due) return;
+  if (work->queue.head == NULL && work->taken.head == NULL && !work->tend_due) return;
   work->busy = true;
-  work->job_n = work->queued;
+  while (work->queue.head != NULL) enqueue(&work->taken, dequeue(&work->queue));
   work->job_tend = work->tend_due;
   work->tend_due = false;
   work->job.data = writer;
@@ -144,24 +141,15 @@ static void job_done(uv_work_t *req, int status) {
   struct lc_writer_work *work = writer->work;
   lc_require(status == 0); /* nobody cancels it */
   work->busy = false;
-  bool settles = work->written > 0 && (work->rc == 0 || work->job_n > 0);
-  lc_delivery *done = NULL, **end = &done;
-  for (; settles && work->written > 0; work->written--) {
-    *end = dequeue(work);
-    end = &(*end)->next;
-  }
+  list done = {0};
+  for (; work->settles && work->written > 0; work->written--) enqueue(&done, dequeue(&work->taken));
   if (work->rc == 0) {
     worked(writer);
   } else {
     failed(writer);
   }
   if (writer->ops->publish != NULL) writer->ops->publish(writer);
-  while (done != NULL) {
-    lc_delivery *delivery = done;
-    done = delivery->next;
-    delivery->next = NULL;
-    lc_delivery_settle_all(delivery, LC_DELIVERED, NULL);
-  }
+  while (done.head != NULL) lc_delivery_settle_all(dequeue(&done), LC_DELIVERED, NULL);
   if (lc_writer_closing(writer)) {
     finish_close(writer);
   } else {
@@ -187,7 +175,7 @@ static void writer_submit(lc_sink *sink, lc_delivery *delivery) {
     lc_delivery_discard(delivery);
     return;
   }
-  enqueue(writer->work, delivery);
+  enqueue(&writer->work->queue, delivery);
   start_job(writer);
 }
 
@@ -199,7 +187,9 @@ static bool writer_lend(lc_sink *sink) {
   struct lc_writer_work *work = writer->work;
   if (writer->ops->sync != NULL || writer->runtime == NULL || lc_writer_closing(writer)) return false;
   start_job(writer); /* upkeep that is due comes first */
-  if (work->busy || work->lent || work->waiting || work->head != NULL) return false;
+  if (work->busy || work->lent || work->waiting || work->queue.head != NULL || work->taken.head != NULL) {
+    return false;
+  }
   work->lent = true;
   work->error = (lc_error){0};
   return true;
@@ -220,7 +210,7 @@ static void writer_unlend(lc_sink *sink, lc_delivery *stuck) {
   work->lent = false;
   if (writer->ops->publish != NULL) writer->ops->publish(writer);
   if (stuck != NULL) {
-    enqueue_first(work, stuck);
+    enqueue(&work->taken, stuck); /* before all others */
     failed(writer);
   }
   if (lc_writer_closing(writer)) {
@@ -251,7 +241,8 @@ static void finish_close(lc_writer *writer) {
   struct lc_writer_work *work = writer->work;
   if (work->closing_timer) return;
   work->closing_timer = true;
-  while (work->head != NULL) lc_delivery_discard(dequeue(work));
+  while (work->taken.head != NULL) lc_delivery_discard(dequeue(&work->taken));
+  while (work->queue.head != NULL) lc_delivery_discard(dequeue(&work->queue));
   uv_close((uv_handle_t *)&work->timer, timer_closed);
 }
 
@@ -266,7 +257,7 @@ static void resource_close(lc_resource *resource) {
 
 static void resource_destroy(lc_resource *resource) {
   lc_writer *writer = (lc_writer *)(void *)resource;
-  lc_require(writer->work->head == NULL);
+  lc_require(writer->work->queue.head == NULL && writer->work->taken.head == NULL);
   free(writer->work);
   writer->work = NULL;
   writer->ops->destroy(writer);
@@ -277,7 +268,8 @@ static int resource_stats(lc_resource *resource, struct lc_buf *ret) {
   const struct lc_writer_work *work = writer->work;
   lc_buf_addf(ret, "{\"records\":%llu,\"errors\":%llu,\"queued\":%u,\"retries\":%llu,\"state\":\"%s\"",
               (unsigned long long)atomic_load(&resource->records_out),
-              (unsigned long long)atomic_load(&resource->errors), work->queued, (unsigned long long)work->retries,
+              (unsigned long long)atomic_load(&resource->errors), work->queue.n + work->taken.n,
+              (unsigned long long)work->retries,
               work->attempts > 0 ? "failing" : "ok");
   if (work->attempts > 0) {
     lc_buf_addf(ret, ",\"attempts\":%u,\"error\":", work->attempts);
