@@ -63,11 +63,11 @@ class Writer(threading.Thread):
 
 def delete_what_was_read(lc, writer):
     """Deletes rotated inputs of which `positions` says that all sinks have every byte, saved."""
-    done = lc.call("positions")
+    done = lc.call("positions", "--json")
     if done.returncode != 0:
         return 0
     deleted = 0
-    for entry in json.loads(done.stdout)["positions"]:
+    for entry in json.loads(done.stdout).get("live", {"positions": []})["positions"]:
         path = lc.folder / entry["source"]
         if path not in writer.rotated or not entry.get("committed") or not path.exists():
             continue
