@@ -72,7 +72,7 @@ def test_folder_removed_while_running(lc):
     lc.pipeline(PIPELINE)
     daemon = lc.start()
     wait_until(lambda: size(lc.path("bad/out.log")) == len(TEXT), what="the first lines")
-    wait_until(lambda: all(entry["committed"] for entry in lc.json("positions")["positions"]), what="a commit")
+    wait_until(lambda: all(entry["committed"] for entry in lc.json("positions")["live"]["positions"]), what="a commit")
     shutil.rmtree(lc.path("bad"))
     lc.append("in.log", "after\n")
     wait_until(lambda: size(lc.path("good.log")) == len(TEXT) + 6, what="the good output")
