@@ -49,7 +49,7 @@ typedef struct lc_file_stored {
   char *key, *name; /* owned */
   uint64_t lowest;
   lc_file_mark mark;
-  bool marked, drained, taken;
+  bool marked, drained, idle, taken;
 } lc_file_stored;
 
 typedef struct lc_file_monitor {

@@ -27,7 +27,7 @@ static int load_one(void *arg, const lc_stored_source *stored) {
     monitor->cap_stored = cap;
   }
   lc_file_stored *entry = &monitor->stored[monitor->n_stored];
-  *entry = (lc_file_stored){.lowest = stored->lowest, .drained = stored->drained};
+  *entry = (lc_file_stored){.lowest = stored->lowest, .drained = stored->drained, .idle = stored->idle};
   if (!lc_file_key_parse(stored->key, &entry->id, &entry->generation)) return 0; /* of another kind of monitor */
   entry->marked = lc_file_mark_unpack(&stored->mark, &entry->mark) && entry->mark.offset == stored->lowest;
   entry->key = strdup(stored->key);
@@ -140,7 +140,12 @@ static void resolve_one(lc_file_monitor *monitor, missing *item) {
            LC_S("error", strerror(item->error)));
     if (!stored->drained) monitor->once_unread++;
   } else if (item->path == NULL) {
-    abandon(monitor, stored, 1, "file is gone, and may not have been read to its end");
+    /* An idle one was read and saved as far as it was seen: nothing is known to be lost. */
+    if (stored->idle && !stored->drained) {
+      lc_log(LC_LOG_WARN, LC_FILE_LOG, "file was deleted while nobody looked; all that was seen of it was delivered",
+             LC_S("path", stored->name), LC_I("offset", stored->lowest));
+    }
+    abandon(monitor, stored, stored->idle ? 0 : 1, "file is gone, and may not have been read to its end");
   } else if (!stored->drained) {
     take_up(monitor, item);
   }

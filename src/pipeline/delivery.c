@@ -114,6 +114,9 @@ static void count_batch(delivery *self) {
   self->counts.read_bytes = batch->tally.read_bytes;
   for (uint32_t i = 0; i < batch->n_ranges; i++) {
     const lc_range *range = &batch->ranges[i];
+    uint64_t had = 0; /* bytes of lines that were counted in an earlier run */
+    for (uint32_t r = range->first; r < self->public.ranges[i].from; r++) had += batch->records[r].body_len + 1u;
+    self->counts.read_bytes -= had < self->counts.read_bytes ? had : self->counts.read_bytes;
     for (uint32_t r = self->public.ranges[i].from; r < range->first + range->count; r++) {
       count_record(&self->counts, &batch->records[r]);
     }

@@ -179,12 +179,30 @@ static int adopt(lc_output *output, const lc_output_rules *rules, const lc_file_
   return 0;
 }
 
+/* Its folder was not there when the sink was opened: what lies beyond the saved length is being written again. */
+static int recover_late(const lc_output *output, int fd, bool durable, bool *ret_cut, lc_error *error) {
+  lc_extent saved;
+  int rc = lc_file_extent(output->path, output->end.length, output->end.tail_len, &saved, error);
+  if (rc != 0) return rc;
+  if (saved.tail_len != output->end.tail_len || saved.tail_hash != output->end.tail_hash) return 0;
+  if (ftruncate(fd, (off_t)output->end.length) != 0) return lc_error_sys(error, errno, "cannot cut %s", output->path);
+  if (durable && fsync(fd) != 0) return lc_error_sys(error, errno, "cannot sync %s", output->path);
+  *ret_cut = true;
+  return 0;
+}
+
 /* The same file, but its end is not where we left it: go on where it is. */
-static int find_end(lc_output *output, const lc_file_id *file, lc_output_found *ret, lc_error *error) {
+static int find_end(lc_output *output, const lc_output_rules *rules, int fd, const lc_file_id *file, lc_output_found *ret,
+                    lc_error *error) {
   *ret = LC_OUTPUT_AGAIN;
-  if (file->size == output->end.length) return 0;
+  bool cut = false;
+  int rc = 0;
+  if (output->cut_late && file->size > output->end.length) rc = recover_late(output, fd, rules->durable, &cut, error);
+  if (rc != 0) return rc;
+  output->cut_late = false;
+  if (cut || file->size == output->end.length) return 0;
   lc_extent end;
-  int rc = lc_file_extent(output->path, file->size, LC_OUTPUT_TAIL, &end, error);
+  rc = lc_file_extent(output->path, file->size, LC_OUTPUT_TAIL, &end, error);
   if (rc != 0) return rc;
   *ret = file->size < output->end.length ? LC_OUTPUT_SHORTER : LC_OUTPUT_LONGER;
   output->disturbed = *ret == LC_OUTPUT_SHORTER ? -1 : 1;
@@ -214,7 +232,7 @@ int lc_output_open(lc_output *output, const lc_output_rules *rules, lc_output_fo
     if (output->id == 0) {
       rc = adopt(output, rules, &file, created, error);
     } else if (lc_file_id_is(&file, output->inode, output->birth_ns)) {
-      rc = find_end(output, &file, &found, error);
+      rc = find_end(output, rules, fd, &file, &found, error);
     } else {
       found = LC_OUTPUT_REPLACED;
     }

@@ -56,6 +56,7 @@ struct lc_output {
   bool unsynced; /* written since the last fsync */
   bool row_due;  /* its row must be written before its next byte */
   int8_t disturbed; /* -1: somebody cut it, 1: somebody else writes to it, too; not told yet */
+  bool cut_late;    /* its folder was not there at open: what lies beyond `end` is cut when it is opened */
   lc_output *next_touched, *next_dirty;
   lc_output *newer, *older; /* among the open ones */
   lc_output *next_closed, *next_dead;

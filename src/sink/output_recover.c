@@ -15,7 +15,7 @@ typedef struct found_row {
   lc_stored_output row; /* its strings are ours */
   char *path, *pending; /* owned */
   lc_file_id file;
-  enum { GONE, AT_PATH, AT_PENDING, ELSEWHERE } where;
+  enum { GONE, ABSENT, AT_PATH, AT_PENDING, ELSEWHERE } where; /* ABSENT: its folder is not there, either */
   bool drop;    /* forget the row */
   bool changed; /* write the row */
   bool packed;  /* a compressed file: never cut */
@@ -76,7 +76,7 @@ static int locate(recovery *self, found_row *one, lc_error *error) {
   }
   char *path = NULL;
   int rc = lc_output_folder_search(&self->folder, one->path, one->row.inode, one->row.birth_ns, &path, error);
-  one->where = GONE;
+  one->where = rc != 0 && error->sys != 0 ? ABSENT : GONE;
   if (rc == LC_ENOENT || (rc != 0 && error->sys == ENOTDIR)) return 0;
   if (rc != 0) return rc;
   at = stands_at(one, path, error);
@@ -121,7 +121,7 @@ static int mend_packs(recovery *self, lc_error *error) {
     found_row *one = &self->rows[i];
     one->packed = one->row.closed && (ends_with(one->path, ".gz") || ends_with(one->path, ".zst") ||
                                       ends_with(one->path, LC_PACK_TEMPORARY));
-    if (!one->packed || one->where == GONE) continue;
+    if (!one->packed || one->where == GONE || one->where == ABSENT) continue;
     if (one->where == AT_PATH && ends_with(one->path, LC_PACK_TEMPORARY)) {
       int rc = remove_file(self, one, error);
       if (rc != 0) return rc;
@@ -218,7 +218,18 @@ static int mend_length(recovery *self, found_row *one, lc_error *error) {
   return accept_length(one, error);
 }
 
+/* A disk that is not mounted comes back: its rows stay, and its files are mended when they are opened. */
+static int await_folder(recovery *self, found_row *one, lc_error *error) {
+  lc_log(LC_LOG_WARN, "file_sink", "the folder of an output is not there; it is mended when it comes back",
+         LC_S("name", self->set->name), LC_S("path", one->path));
+  one->file = (lc_file_id){.device = one->row.device, .inode = one->row.inode, .size = one->row.length};
+  if (self->set->rules.own == NULL) return 0;
+  int rc = lc_inodes_add(self->set->rules.own, one->row.device, one->row.inode);
+  return rc == 0 ? 0 : lc_error_set(error, rc, "no memory for the outputs' identities");
+}
+
 static int mend(recovery *self, found_row *one, lc_error *error) {
+  if (one->where == ABSENT) return await_folder(self, one, error);
   if (one->where == GONE) {
     if (!one->drop && !one->packed) {
       lc_output_set_count(self->set, LC_COUNT_lost, 1);
@@ -254,7 +265,7 @@ static int save(recovery *self, lc_error *error) {
   return rc;
 }
 
-static lc_output *make_output(const found_row *one) {
+static lc_output *make_output(const found_row *one, bool replayable) {
   size_t len = strlen(one->path);
   lc_output *output = lc_output_create(one->path, len, lc_hash64(one->path, len));
   if (output == NULL) return NULL;
@@ -270,6 +281,7 @@ static lc_output *make_output(const found_row *one) {
   output->end = (lc_extent){row->length, row->tail_hash, row->tail_len};
   if (one->packed) output->end.length = one->file.size;
   output->settled = output->shown = output->end;
+  output->cut_late = one->where == ABSENT && replayable;
   return output;
 }
 
@@ -277,7 +289,7 @@ static int enter(recovery *self, lc_error *error) {
   for (uint32_t i = 0; i < self->n; i++) {
     const found_row *one = &self->rows[i];
     if (one->drop) continue;
-    lc_output *output = make_output(one);
+    lc_output *output = make_output(one, self->replayable);
     int rc = output != NULL ? 0 : LC_ENOMEM;
     if (rc == 0 && output->closed) {
       lc_output_set_enter_closed(self->set, output);
