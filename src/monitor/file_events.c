@@ -91,7 +91,8 @@ void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t ge
     lc_file_wait_for(monitor, file, former);
     monitor->stats.rotated++;
   }
-  if (file->displaced && lc_file_table_rename(&monitor->files, file, found->path) != 0) (void)out_of_memory(found->path);
+  if (file->displaced && lc_file_table_rename(&monitor->files, file, found->path) != 0)
+    (void)out_of_memory(found->path);
   if (!monitor->first_done) lc_file_once_add(monitor, file);
   lc_log(LC_LOG_DEBUG, LC_FILE_LOG, "following file", LC_S("path", found->path), LC_S("key", file->source.key),
          LC_I("offset", file->mark.offset));

@@ -121,12 +121,13 @@ static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc
   base->feed = feed;
   monitor->runtime = runtime;
   uint32_t block = lc_feed_block_size(feed);
-  monitor->how = (lc_file_how){.feed = feed,
-                               .own = runtime->own,
-                               .multiline = monitor->multiline,
-                               .copies = monitor->copies,
-                               .max_line = monitor->options.max_line < block ? (uint32_t)monitor->options.max_line : block,
-                               .job_bytes = LC_FILE_JOB_BYTES};
+  monitor->how =
+      (lc_file_how){.feed = feed,
+                    .own = runtime->own,
+                    .multiline = monitor->multiline,
+                    .copies = monitor->copies,
+                    .max_line = monitor->options.max_line < block ? (uint32_t)monitor->options.max_line : block,
+                    .job_bytes = LC_FILE_JOB_BYTES};
   const lc_file_monitor_options *options = &monitor->options;
   lc_discovery_options discovery = {.paths = options->paths,
                                     .n_paths = options->n_paths,

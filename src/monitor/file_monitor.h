@@ -33,7 +33,7 @@ typedef struct lc_file_monitor_options {
                           ("end"). Files that appear later are always read from the beginning */
   bool hidden;         /* wildcards match names that begin with a dot. Default: false */
   bool follow_symlinks; /* a link to a file stands for that file. Default: true */
-  uint64_t max_line;    /* bytes; a longer line is cut, marked, and its rest skipped. Default: 256 KiB; at most 16 MiB */
+  uint64_t max_line; /* bytes; a longer line is cut, marked, and its rest skipped. Default: 256 KiB; at most 16 MiB */
   lc_multiline_options multiline; /* no pattern (default): each line is a record */
   uint32_t max_open_files;        /* descriptors held at a time. Default: 64, at least 1: with a
                                      file sink's 100, a pipeline stays below 200 */

@@ -11,7 +11,8 @@ static bool fail(lc_file_work *work, int error) {
   return false;
 }
 
-/* Opens `path` if it is the file that we want. A descriptor, -ENOENT when it is not there or is another file, or -errno. */
+/* Opens `path` if it is the file that we want. A descriptor, -ENOENT when it is not there or is another file, or
+ * -errno. */
 static int open_if(const char *path, lc_file_id id, lc_file_stat *ret) {
   /* O_NONBLOCK: whatever has taken the name meanwhile, a FIFO for instance, must not hold us up. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);

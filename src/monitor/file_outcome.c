@@ -109,7 +109,8 @@ static void note_stat(lc_file_monitor *monitor, lc_file *file, const lc_file_wor
   if (work->stat.id.inode == 0) return;
   file->former_size = file->size;
   file->size = work->stat.size;
-  if (file->mark.offset > file->size && work->look == LC_LOOK_DONE) file->size = file->mark.offset; /* it grew meanwhile */
+  if (file->mark.offset > file->size && work->look == LC_LOOK_DONE)
+    file->size = file->mark.offset; /* it grew meanwhile */
   lc_file_note_deleted(monitor, file, work->stat.links == 0);
 }
 

@@ -124,8 +124,8 @@ static void join_lines(lc_file_job *job, lc_file_work *work, uint32_t first, uin
   work->group_open = back > 0;
 }
 
-/* Cuts the bytes [from, to) of the block, which stand at the file's mark, into records. Returns the bytes used, or -1 when
- * memory is short. */
+/* Cuts the bytes [from, to) of the block, which stand at the file's mark, into records. Returns the bytes used, or -1
+ * when memory is short. */
 static int64_t frame_block(lc_file_job *job, lc_file_work *work, uint32_t from, uint32_t to, bool eof) {
   lc_batch *batch = job->batch;
   uint32_t n_ranges = batch->n_ranges;

@@ -5,8 +5,8 @@
  *     lc_file_job_run(job);       // in the pool
  *     lc_feed_deliver(feed, &job->carrier, job->filled);
  *
- * A look at a file: open it if need be (under another name of its folder if it was renamed), stat it, check that the bytes
- * before the mark are still the same, read on from there, cut lines, join groups, and move the mark.
+ * A look at a file: open it if need be (under another name of its folder if it was renamed), stat it, check that the
+ * bytes before the mark are still the same, read on from there, cut lines, join groups, and move the mark.
  *
  * Thread: run in the pool, the rest on the loop thread. */
 #ifndef LC_MONITOR_FILE_READER_H

@@ -259,7 +259,8 @@ static bool start_job(lc_file_monitor *monitor) {
 void lc_file_schedule(lc_file_monitor *monitor) {
   if (!monitor->running || monitor->stopping || monitor->scheduling) return;
   monitor->scheduling = true; /* delivering may call back */
-  while (monitor->jobs < LC_FILE_JOBS && peek_ready(monitor) != NULL && !monitor->starved && start_job(monitor)) continue;
+  while (monitor->jobs < LC_FILE_JOBS && peek_ready(monitor) != NULL && !monitor->starved && start_job(monitor))
+    continue;
   monitor->scheduling = false;
 }
 

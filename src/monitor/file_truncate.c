@@ -1,6 +1,6 @@
-/* Truncation: a file whose read bytes are gone begins anew as the next generation. And the copies that copytruncate leaves
- * beside it: a file is one only if it has the whole prefix that was read of a file that shrank; until then, a new file
- * with a followed one's head waits a moment, and is read whole if nothing shrinks. */
+/* Truncation: a file whose read bytes are gone begins anew as the next generation. And the copies that copytruncate
+ * leaves beside it: a file is one only if it has the whole prefix that was read of a file that shrank; until then, a
+ * new file with a followed one's head waits a moment, and is read whole if nothing shrinks. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -83,7 +83,8 @@ static bool frame_block(stdin_job *job, uint32_t len) {
   uint64_t before = range->end;
   uint32_t begin = (uint32_t)(before - range->begin);
   uint32_t at = lc_frame(&monitor->framing, batch, 0, len);
-  if (job->eof && at < len && !lc_frame_full(batch)) (void)lc_frame_rest(&monitor->framing, batch, at, len, LC_FRAME_ENDED);
+  if (job->eof && at < len && !lc_frame_full(batch))
+    (void)lc_frame_rest(&monitor->framing, batch, at, len, LC_FRAME_ENDED);
   if (monitor->multiline != NULL && batch->n_records > 0) {
     bool full = len == batch->data_cap || lc_frame_full(batch);
     uint32_t back = lc_multiline_join(monitor->multiline, &job->match, batch, 0, begin + batch->records[0].body,

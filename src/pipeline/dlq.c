@@ -103,8 +103,8 @@ static int scan(lc_dlq *dlq, lc_error *error) {
   return rc;
 }
 
-/* Where the last whole entry ends. A power loss may leave a hole where bytes should be; no entry has zero bytes, and what
- * lies behind the first hole was never synced, so that its records will be read again. */
+/* Where the last whole entry ends. A power loss may leave a hole where bytes should be; no entry has zero bytes, and
+ * what lies behind the first hole was never synced, so that its records will be read again. */
 static int find_last_end(int fd, uint64_t *ret, const char *path, lc_error *error) {
   char block[65536];
   uint64_t at = 0, end = 0;

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int no_memory(lc_error *error) { return lc_error_set(error, LC_ENOMEM, "no memory to sort records into outputs"); }
+static int no_memory(lc_error *error) {
+  return lc_error_set(error, LC_ENOMEM, "no memory to sort records into outputs");
+}
 
 static int grow(void *table, uint32_t n, uint32_t *cap, size_t size) {
   if (n < *cap) return 0;

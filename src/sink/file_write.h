@@ -1,6 +1,6 @@
-/* Writes a delivery: group by group, so that each output is opened once, in pieces that refer into the batch where nobody
- * touched the records. Where it fails it stops, in the middle of a line if need be, and goes on there when it is called
- * again.
+/* Writes a delivery: group by group, so that each output is opened once, in pieces that refer into the batch where
+ * nobody touched the records. Where it fails it stops, in the middle of a line if need be, and goes on there when it is
+ * called again.
  *
  *     rc = lc_file_write(&writing, delivery, now_ns, &error);     // again and again, until it is 0
  *

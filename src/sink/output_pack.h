@@ -1,8 +1,8 @@
 /* Compresses finished files in the background.
  *
- * Only a file whose last byte is committed is taken. It is safe to die at every step: the temporary file's row is committed
- * before its first byte; it is synced and renamed before the original goes; and the next start (output_recover.h) undoes
- * what was not renamed yet and finishes what was.
+ * Only a file whose last byte is committed is taken. It is safe to die at every step: the temporary file's row is
+ * committed before its first byte; it is synced and renamed before the original goes; and the next start
+ * (output_recover.h) undoes what was not renamed yet and finishes what was.
  *
  *     while ((rc = lc_output_pack_next(&set, LC_FILE_ZSTD, stop, arg, &error)) == 0) {}    // LC_ENOENT: none is left
  *

@@ -77,8 +77,8 @@ static int remove_one(lc_output_set *set, lc_output *output, lc_changes *changes
   int rc = lc_output_set_unlink(set, output, &error);
   if (rc != 0 && rc != LC_ENOENT) {
     lc_output_set_count(set, LC_COUNT_remove_failures, 1);
-    lc_log(LC_LOG_ERROR, "file_sink", "cannot remove an old output", LC_S("name", set->name), LC_S("path", output->path),
-           LC_S("error", error.message));
+    lc_log(LC_LOG_ERROR, "file_sink", "cannot remove an old output", LC_S("name", set->name),
+           LC_S("path", output->path), LC_S("error", error.message));
     return 0;
   }
   if (rc == 0) lc_output_set_count(set, LC_COUNT_removed, 1);

@@ -1,5 +1,5 @@
-/* Retention: removes the oldest finished files of a sink when there are too many, when they take too much, or when they are
- * too old. Only files with a row are ever removed, and only while they are still the same file.
+/* Retention: removes the oldest finished files of a sink when there are too many, when they take too much, or when they
+ * are too old. Only files with a row are ever removed, and only while they are still the same file.
  *
  * Finished is a file that was rotated, and one that was not written for an hour (as yesterday's of a dated path).
  *

@@ -18,8 +18,8 @@ typedef struct lc_rotation {
 
 /* Whether the output is due, and may be. */
 bool lc_rotation_due(const lc_rotation *rotation, const lc_output *output, int64_t now_ns);
-/* Rotates: *output becomes the new, empty one. A failure (counted, logged) leaves *output as it is, to be written on and
- * rotated later. */
+/* Rotates: *output becomes the new, empty one. A failure (counted, logged) leaves *output as it is, to be written on
+ * and rotated later. */
 void lc_rotation_turn(lc_rotation *rotation, lc_output_set *set, lc_output **output, int64_t now_ns);
 /* Rotates all that are due by age. */
 void lc_rotation_turn_aged(lc_rotation *rotation, lc_output_set *set, int64_t now_ns);

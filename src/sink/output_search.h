@@ -24,8 +24,8 @@ typedef struct lc_output_folder {
 } lc_output_folder;
 
 /* The same from what was read of the folder last; reads it when it was another one. Zero the folder to start. */
-int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t inode, int64_t birth_ns, char **ret_path,
-                     lc_error *error) LC_CHECK;
+int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t inode, int64_t birth_ns,
+                            char **ret_path, lc_error *error) LC_CHECK;
 void lc_output_folder_free(lc_output_folder *folder);
 
 #endif

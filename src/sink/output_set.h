@@ -7,10 +7,11 @@
  *     lc_output_set_settle(set);                                     // a delivery is written whole
  *
  * Each output has three ends: where its file ends, where it ended after the last whole delivery (settled), and what the
- * loop thread may save (shown). A job moves the first two; lc_output_set_publish moves the third, in the turn of the loop
- * in which the deliveries are settled; so cursors and lengths in a snapshot always match.
+ * loop thread may save (shown). A job moves the first two; lc_output_set_publish moves the third, in the turn of the
+ * loop in which the deliveries are settled; so cursors and lengths in a snapshot always match.
  *
- * Files that are finished (rotated) go to a list of their own, under a lock, from which they are compressed and removed.
+ * Files that are finished (rotated) go to a list of their own, under a lock, from which they are compressed and
+ * removed.
  *
  * Thread: the job that has the sink, but for publish, snapshot and committed: the loop thread. */
 #ifndef LC_SINK_OUTPUT_SET_H
@@ -76,8 +77,8 @@ void lc_output_set_enter_closed(lc_output_set *set, lc_output *output);
 
 /* Opens the files among these that have no row yet and commits their rows, all in one transaction. */
 int lc_output_set_commit_new(lc_output_set *set, lc_output **outputs, uint32_t n, lc_error *error) LC_CHECK;
-/* Makes an output writable. Where its file was moved away or removed, *output becomes a new one, *ret_replaced is true, and
- * what was written to the old one went with it. */
+/* Makes an output writable. Where its file was moved away or removed, *output becomes a new one, *ret_replaced is true,
+ * and what was written to the old one went with it. */
 int lc_output_set_use(lc_output_set *set, lc_output **output, bool *ret_replaced, lc_error *error) LC_CHECK;
 void lc_output_set_touch(lc_output_set *set, lc_output *output);
 /* The delivery under way is written whole. */
@@ -88,8 +89,8 @@ int lc_output_set_sync(lc_output_set *set, lc_error *error) LC_CHECK;
 void lc_output_set_close(lc_output_set *set, lc_output *output);
 /* Takes an output out of the table, to be finished under another path, or (forget) to be freed. Closes it. */
 void lc_output_set_remove(lc_output_set *set, lc_output *output, bool forget);
-/* Removes a file of ours from the disk, when it still stands at its path, and from the table of our inodes: in this order,
- * with its inode held meanwhile. LC_ENOENT when another file or none stands there: then nothing is done. */
+/* Removes a file of ours from the disk, when it still stands at its path, and from the table of our inodes: in this
+ * order, with its inode held meanwhile. LC_ENOENT when another file or none stands there: then nothing is done. */
 int lc_output_set_unlink(lc_output_set *set, const lc_output *output, lc_error *error) LC_CHECK;
 /* Closes all files. */
 void lc_output_set_close_all(lc_output_set *set);

@@ -5,13 +5,15 @@
  *     if (lc_path_values_take(template, batch, rec, &values)) same path as for the record before
  *     else lc_path_template_render(template, &values, &path);  // "/var/log/out/shop-20261123.ndjson"
  *
- * `{name}` is the record's field, else the label of its source; `{@source}` is the name of its source. `%Y`, `%m`, `%d`,
+ * `{name}` is the record's field, else the label of its source; `{@source}` is the name of its source. `%Y`, `%m`,
+ * `%d`,
  * `%H`, `%M`, `%S`, `%F`, `%T`, `%R`, `%j`, `%y`, `%b`, `%a`, `%u`, `%G`, `%V`, `%s`, `%z`, `%Z` are the record's time
  * (when it has none: when it was read), in UTC or local time. `{{`, `}}` and `%%` stand for themselves.
  *
- * No value leaves its place: `/`, NUL and other control characters become `_`; a path component that comes out as `.` or
- * `..` becomes `_` or `__`; values beyond 100 bytes and components beyond 200 are cut and end in a hash of the whole, so
- * that different ones stay different. An absent, null, nested or empty value is `missing`.
+ * No value leaves its place: `/`, NUL and other control characters become `_`; a path component that comes out as `.`
+ * or
+ * `..` becomes `_` or `__`; values beyond 100 bytes and components beyond 200 are cut and end in a hash of the whole,
+ * so that different ones stay different. An absent, null, nested or empty value is `missing`.
  *
  * Thread: a template is read-only and may be used by any; the values belong to one. */
 #ifndef LC_SINK_PATH_TEMPLATE_H

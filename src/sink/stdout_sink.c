@@ -29,7 +29,8 @@ typedef struct stdout_sink {
 
 static int write_error(lc_error *error, int sys) {
   if (sys != EPIPE) return lc_error_sys(error, sys, "cannot write to standard output");
-  int rc = lc_error_set(error, LC_ESYS, "standard output has no reader any more (broken pipe): what reads it has ended; "
+  int rc = lc_error_set(error, LC_ESYS,
+                        "standard output has no reader any more (broken pipe): what reads it has ended; "
                         "lines wait, and are read again by the next run");
   if (error != NULL) error->sys = sys;
   return rc;
