@@ -283,6 +283,7 @@ static int add_time(const lc_path_template *self, const part *one, const struct 
 /* Makes the component from `start` to the end a name that a file system takes and that leads nowhere else. */
 static int close_component(lc_buf *ret, size_t start) {
   size_t len = ret->len - start;
+  if (len == 0) return 0; /* and there may be no memory yet */
   char *name = ret->data + start;
   if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.')) memset(name, '_', len);
   if (len <= COMPONENT_MAX) return 0;
