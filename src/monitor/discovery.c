@@ -8,7 +8,7 @@
 #include "monitor/discovery_inside.h"
 
 #define SWEEP_DEFAULT (30 * LC_SECOND)
-#define SWEEP_REST 2000 /* a sweep is followed by so many times its cost: 0.05 % of a core at most */
+#define SWEEP_REST 3000 /* a sweep is followed by so many times its cost: 0.03 % of a core at most */
 #define POLL_INTERVAL LC_SECOND
 #define POLL_REST 200       /* polling: 0.5 % at most */
 #define JOB_SCANS 64u       /* folders in one job, and about */

@@ -86,6 +86,12 @@ static void take_watch(lc_discovery *d, lc_dir *dir, const lc_scan *scan) {
     return;
   }
   lc_discovery_watch(d, &dir->watcher, scan->wd);
+  bool narrower = dir->names_watched && !scan->names_watched && scan->error == 0 && scan->wd >= 0;
+  if (narrower) { /* a watch can only be widened: a new one tells less */
+    lc_discovery_watch(d, &dir->watcher, -1);
+    lc_discovery_want(d, dir);
+  }
+  dir->names_watched = scan->names_watched || (dir->names_watched && !narrower);
   bool polled = scan->wd < 0 || scan->remote || scan->link_unwatched;
   if (polled && !dir->polled) log_unwatched(d, dir, scan);
   set_polled(d, dir, polled);
@@ -133,7 +139,8 @@ static void scan_failed(lc_discovery *d, const lc_scan *scan) {
     note_failure(d, dir, NULL, scan->error);
     return;
   }
-  lc_discovery_want_name(d, dir->parent, dir->name);
+  if (dir->parent->names_watched) lc_discovery_want_name(d, dir->parent, dir->name);
+  else lc_discovery_want(d, dir->parent); /* and watches for it to come back */
   drop_dir(d, dir);
 }
 

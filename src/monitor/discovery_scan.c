@@ -10,7 +10,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define WATCH_NAMES (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB)
+#define WATCH_SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+#define WATCH_NAMES (WATCH_SELF | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB)
 #define WATCH_FILES (IN_MODIFY | IN_CLOSE_WRITE)
 #define WATCH_TARGET (WATCH_FILES | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF)
 
@@ -203,9 +204,8 @@ static bool is_remote(int folder) {
   return false;
 }
 
-static void watch_folder(lc_scan *scan) {
+static void watch_folder(lc_scan *scan, uint32_t mask) {
   if (scan->inotify == NULL) return;
-  uint32_t mask = WATCH_NAMES | IN_ONLYDIR | (scan->dir->files ? WATCH_FILES : 0);
   int wd = lc_inotify_add(scan->inotify, scan->dir->path, mask, &scan->watch_error);
   scan->wd = wd >= 0 ? wd : -1;
 }
@@ -237,10 +237,36 @@ static int read_folder(lc_scan *scan) {
   return error;
 }
 
+/* Whether all that the patterns lead to is there, and no link that may be made to lead elsewhere. */
+static bool is_settled(const lc_scan *scan) {
+  for (uint32_t i = 0; i < scan->n_names; i++) {
+    if (scan->names[i].kind != LC_NAME_DESCEND || scan->names[i].is_link) return false;
+  }
+  return true;
+}
+
+/* A folder that is only passed through: what goes on in it, and in /tmp that is much, wakes nobody as long as the next
+ * folders are there; they tell themselves when they go. */
+static void pass_through(lc_scan *scan) {
+  watch_folder(scan, WATCH_SELF);
+  scan->error = read_folder(scan);
+  if (scan->error != 0 || is_settled(scan)) return;
+  watch_folder(scan, WATCH_NAMES);
+  scan->names_watched = true;
+  scan->n_names = scan->n_states = 0;
+  lc_buf_clear(&scan->text);
+  scan->error = read_folder(scan);
+}
+
 void lc_scan_run(lc_scan *scan) {
   scan->wd = -1;
-  if (scan->asked == NULL) watch_folder(scan);
-  scan->error = read_folder(scan);
+  if (scan->asked == NULL && !scan->dir->wild && !scan->dir->files) {
+    pass_through(scan);
+  } else {
+    if (scan->asked == NULL) watch_folder(scan, scan->dir->files ? WATCH_NAMES | WATCH_FILES : WATCH_NAMES);
+    scan->names_watched = scan->asked == NULL;
+    scan->error = read_folder(scan);
+  }
   scan->whole = scan->asked == NULL && scan->error == 0;
   if (scan->error != 0) scan->n_names = 0;
 }

@@ -40,6 +40,7 @@ typedef struct lc_scan {
   bool remote;          /* others write to it unseen by inotify */
   int wd;               /* -1: not watched */
   lc_error watch_error; /* why not; code 0: it was not tried */
+  bool names_watched;   /* its watch tells of names, not only of the folder itself */
   bool link_unwatched;  /* so it is with a link's target */
   lc_scan_name *names;  /* owned */
   uint32_t n_names, cap_names;

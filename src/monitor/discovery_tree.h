@@ -88,11 +88,12 @@ struct lc_dir {
   uint8_t tries;    /* failures in a row that may pass soon */
   int failed;       /* errno of the last scan; 0: it worked */
   bool queued;
-  bool want_list; /* all of it, not only `names` */
-  bool scanned;   /* once at least, with success */
-  bool polled;    /* cannot be watched */
-  bool busy;      /* a job has it */
-  bool dead;      /* removed: freed by lc_tree_bury */
+  bool want_list;     /* all of it, not only `names` */
+  bool scanned;       /* once at least, with success */
+  bool polled;        /* cannot be watched */
+  bool busy;          /* a job has it */
+  bool dead;          /* removed: freed by lc_tree_bury */
+  bool names_watched; /* its watch tells of names, not only of itself */
   bool wild, files;
   uint64_t *states; /* behind the struct */
   const char *name; /* the end of `path` */

@@ -231,6 +231,32 @@ static void test_folders_come_and_go(void **state) {
   end(&w);
 }
 
+/* A folder on the way is renamed: none of its files has an event. */
+static void test_parent_moves(void **state) {
+  watcher w = {.test = *state};
+  make_dir(&w, "p");
+  make_dir(&w, "p/q");
+  make_dir(&w, "p/q/r");
+  touch(&w, "p/q/r/a.log", "");
+  begin(&w, state, &(setup){.paths = {"p/q/r/*.log"}});
+  for (int i = 0; i < 3; i++) {
+    lc_buf_clear(&w.log);
+    move(&w, "p", "elsewhere");
+    expect_told(&w, "gone p/q/r/a.log -\n");
+    lc_buf_clear(&w.log);
+    move(&w, "elsewhere", "p");
+    expect_told(&w, "found p/q/r/a.log");
+    lc_test_append(w.test, "p/q/r/a.log", "1", 1);
+    expect_told(&w, "changed p/q/r/a.log\n");
+    lc_buf_clear(&w.log);
+    move(&w, "p/q/r", "r");
+    expect_told(&w, "gone p/q/r/a.log -\n");
+    move(&w, "r", "p/q/r");
+    expect_told(&w, "found p/q/r/a.log");
+  }
+  end(&w);
+}
+
 static void make_socket(watcher *w, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", lc_test_path(w->test, name));
@@ -528,12 +554,12 @@ int main(void) {
   lc_log_setup(open("/dev/null", O_WRONLY | O_CLOEXEC), LC_LOG_DEBUG, LC_LOG_JSON);
   const struct CMUnitTest tests[] = {lc_test_case(test_first_scan),     lc_test_case(test_follow_names),
                                      lc_test_case(test_quick_rotation), lc_test_case(test_folders_come_and_go),
-                                     lc_test_case(test_skips),          lc_test_case(test_links_off),
-                                     lc_test_case(test_link_target),    lc_test_case(test_aliases),
-                                     lc_test_case(test_link_swap),      lc_test_case(test_many),
-                                     lc_test_case(test_overflow),       lc_test_case(test_sweep),
-                                     lc_test_case(test_no_descriptors), lc_test_case(test_no_inotify),
-                                     lc_test_case(test_unreadable),     lc_test_case(test_close),
-                                     lc_test_case(test_bad_options)};
+                                     lc_test_case(test_parent_moves),   lc_test_case(test_skips),
+                                     lc_test_case(test_links_off),      lc_test_case(test_link_target),
+                                     lc_test_case(test_aliases),        lc_test_case(test_link_swap),
+                                     lc_test_case(test_many),           lc_test_case(test_overflow),
+                                     lc_test_case(test_sweep),          lc_test_case(test_no_descriptors),
+                                     lc_test_case(test_no_inotify),     lc_test_case(test_unreadable),
+                                     lc_test_case(test_close),          lc_test_case(test_bad_options)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
