@@ -134,7 +134,7 @@ static void sink_committed(lc_sink *sink, bool ok) {
 
 /* The file of a fixed path is taken at once when it is there, so that a second owner hears of it at its start. */
 static int take_fixed(file_sink *self, lc_error *error) {
-  lc_file_id file;
+  lc_file_id file = {0};
   lc_buf path = {0};
   lc_path_values values = {0};
   if (!lc_path_template_is_fixed(self->template)) return 0;

@@ -168,6 +168,15 @@ static int write_group(lc_file_writing *self, int64_t now_ns, lc_error *error) {
   return rc;
 }
 
+/* Rows of new outputs, many in one transaction, but no more than can stay open until they are written. */
+static int commit_rows(lc_file_writing *self, lc_error *error) {
+  const lc_output *output = self->plan.outputs[self->group];
+  if (output->id != 0 && !output->row_due) return 0;
+  uint32_t n = self->plan.n_groups - self->group;
+  if (n > self->set->max_open) n = self->set->max_open;
+  return lc_output_set_commit_new(self->set, self->plan.outputs + self->group, n, error);
+}
+
 int lc_file_write(lc_file_writing *self, const lc_delivery *delivery, int64_t now_ns, lc_error *error) {
   int rc = 0;
   if (self->batch == NULL) {
@@ -180,14 +189,13 @@ int lc_file_write(lc_file_writing *self, const lc_delivery *delivery, int64_t no
   } else if (self->batch != delivery->batch) {
     return lc_error_set(error, LC_EINVAL, "another batch came while one is half written");
   }
-  rc = lc_output_set_commit_new(self->set, self->plan.outputs + self->group, self->plan.n_groups - self->group, error);
-  while (rc == 0 && self->group < self->plan.n_groups) {
-    rc = write_group(self, now_ns, error);
-    if (rc != 0) break;
+  while (self->group < self->plan.n_groups) {
+    rc = commit_rows(self, error);
+    if (rc == 0) rc = write_group(self, now_ns, error);
+    if (rc != 0) return rc;
     self->group++;
     begin_group(self);
   }
-  if (rc != 0) return rc;
   self->batch = NULL;
   lc_output_set_settle(self->set);
   return 0;

@@ -98,17 +98,15 @@ int lc_file_extent(const char *path, uint64_t length, uint32_t tail_len, lc_exte
 
 /* Opens what is there, or makes it, and the folders above it. Returns a descriptor or a negative errno. */
 static int open_or_create(const lc_output *output, const lc_output_rules *rules, bool *ret_created, lc_error *error) {
-  for (int attempt = 0; attempt < 4; attempt++) {
-    int fd = open(output->path, OPEN_FLAGS);
-    *ret_created = false;
-    if (fd >= 0 || errno != ENOENT) return fd >= 0 ? fd : -errno;
-    fd = open(output->path, OPEN_FLAGS | O_CREAT | O_EXCL, (mode_t)rules->mode);
-    *ret_created = true;
+  bool create = output->id == 0; /* most likely it is new: try that first */
+  for (int attempt = 0; attempt < 6; attempt++, create = !create) {
+    int fd = open(output->path, create ? OPEN_FLAGS | O_CREAT | O_EXCL : OPEN_FLAGS, (mode_t)rules->mode);
+    *ret_created = create;
     if (fd >= 0) return fd;
-    if (errno == ENOENT && lc_durable_mkdir_parents(output->path, (mode_t)rules->folder_mode, error) != 0) {
+    if (errno != ENOENT && errno != EEXIST) return -errno;
+    if (errno == ENOENT && create && lc_durable_mkdir_parents(output->path, (mode_t)rules->folder_mode, error) != 0) {
       return error->sys != 0 ? -error->sys : -EIO;
     }
-    if (errno != ENOENT && errno != EEXIST) return -errno;
   }
   return -ENOENT; /* somebody removes the folder as fast as it is made */
 }
@@ -154,13 +152,16 @@ static int check_free(const lc_output *output, const lc_output_rules *rules, con
                       "of its own", output->path);
 }
 
-static int take(lc_output *output, const lc_output_rules *rules, int fd, lc_error *error) {
+static int take(const lc_output *output, const lc_output_rules *rules, int fd, const lc_file_id *file,
+                lc_error *error) {
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return path_error(error, errno, "lock", output->path);
     return lc_error_set(error, LC_EBUSY, "cannot write %s: another process or sink writes it; an output has one owner, "
                         "so give each a path of its own", output->path);
   }
-  return rules->own != NULL ? lc_inodes_add_fd(rules->own, fd, error) : 0;
+  if (rules->own == NULL) return 0;
+  int rc = lc_inodes_add_born(rules->own, file->device, file->inode, file->birth_ns);
+  return rc == 0 ? 0 : lc_error_set(error, rc, "no memory to remember %s as ours", output->path);
 }
 
 /* A file without a row: from now on it is ours. */
@@ -213,7 +214,7 @@ static int find_end(lc_output *output, const lc_output_rules *rules, int fd, con
 
 int lc_output_open(lc_output *output, const lc_output_rules *rules, lc_output_found *ret, lc_error *error) {
   bool created = false;
-  lc_file_id file;
+  lc_file_id file = {0};
   if (output->id != 0) { /* never made anew behind our back */
     int rc = lc_file_id_of(output->path, &file, error);
     if (rc != 0 && rc != LC_ENOENT) return rc;
@@ -226,7 +227,7 @@ int lc_output_open(lc_output *output, const lc_output_rules *rules, lc_output_fo
   if (fd < 0) return path_error(error, -fd, "open", output->path);
   int rc = lc_file_id_of_fd(fd, output->path, &file, error);
   if (rc == 0) rc = check_free(output, rules, &file, error);
-  if (rc == 0) rc = take(output, rules, fd, error);
+  if (rc == 0) rc = take(output, rules, fd, &file, error);
   lc_output_found found = created ? LC_OUTPUT_CREATED : LC_OUTPUT_ADOPTED;
   if (rc == 0) {
     if (output->id == 0) {
@@ -247,7 +248,7 @@ int lc_output_open(lc_output *output, const lc_output_rules *rules, lc_output_fo
 }
 
 bool lc_output_in_place(const lc_output *output) {
-  lc_file_id file;
+  lc_file_id file = {0};
   return lc_file_id_of(output->path, &file, NULL) == 0 && file.device == output->device &&
          lc_file_id_is(&file, output->inode, output->birth_ns);
 }

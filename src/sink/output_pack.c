@@ -93,7 +93,7 @@ static int make_temporary(packing *self, int *ret_fd, lc_error *error) {
 
 static int fill(packing *self, int to, lc_file_compression kind, bool (*stop)(void *), void *arg, lc_error *error) {
   const lc_output *source = self->source;
-  lc_file_id file;
+  lc_file_id file = {0};
   int from = open(source->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (from < 0) return lc_error_sys(error, errno, "cannot open %s to compress it", source->path);
   uint64_t bytes = 0;
@@ -153,7 +153,7 @@ static void adopt(packing *self) {
 
 /* Undoes what was begun: the original stands as it was. */
 static void undo(packing *self) {
-  if (self->row.id == 0) return;
+  if (self->row.id == 0 || self->temporary == NULL) return;
   lc_changes changes = {0};
   lc_error ignored;
   if (unlink(self->temporary) == 0 && self->set->rules.own != NULL) {

@@ -160,7 +160,7 @@ static int cut(const recovery *self, const found_row *one, lc_error *error) {
   int fd = open(one->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return lc_error_sys(error, errno, "cannot open %s to cut what will be written again", one->path);
   int rc = 0;
-  lc_file_id file;
+  lc_file_id file = {0};
   rc = lc_file_id_of_fd(fd, one->path, &file, error);
   if (rc == 0 && !lc_file_id_is(&file, one->row.inode, one->row.birth_ns)) {
     rc = lc_error_set(error, LC_EBUSY, "%s was replaced while it was recovered", one->path);

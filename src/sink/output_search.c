@@ -98,7 +98,7 @@ int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t
   if (rc != 0) return rc;
   for (uint32_t i = first_entry(folder, inode); i < folder->n && folder->entries[i].inode == inode; i++) {
     char *found = NULL;
-    lc_file_id id;
+    lc_file_id id = {0};
     if (asprintf(&found, "%s%s", folder->path, folder->names + folder->entries[i].name) < 0) {
       return lc_error_set(error, LC_ENOMEM, "no memory for a path");
     }

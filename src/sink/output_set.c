@@ -177,33 +177,36 @@ static int open_output(lc_output_set *set, lc_output *output, lc_output_found *r
 
 /* Rows. */
 
+/* Opens a new output, which makes its file, and adds its row. */
+static int add_row(lc_output_set *set, lc_output *output, lc_changes *changes, lc_error *error) {
+  lc_output_found found;
+  int rc = output->id == 0 && output->fd < 0 ? open_output(set, output, &found, error) : 0;
+  if (rc != 0) return rc;
+  lc_stored_output row = lc_output_row(output, set->sink_id);
+  if (row.id == 0) row.id = lc_store_new_output_id(set->store);
+  if (lc_changes_output(changes, &row, true) != 0) {
+    return lc_error_set(error, LC_ENOMEM, "no memory for the rows of outputs");
+  }
+  output->id = row.id; /* row_due says that it is not written yet */
+  return 0;
+}
+
 int lc_output_set_commit_new(lc_output_set *set, lc_output **outputs, uint32_t n, lc_error *error) {
   lc_changes changes = {0};
-  lc_output_found found;
-  uint32_t rows = 0;
   int rc = 0;
-  for (uint32_t i = 0; rc == 0 && i < n; i++) {
-    lc_output *output = outputs[i];
-    if (output->id != 0 && !output->row_due) continue;
-    if (output->id == 0 && output->fd < 0) rc = open_output(set, output, &found, error);
-    if (rc != 0) break;
-    lc_stored_output row = lc_output_row(output, set->sink_id);
-    if (row.id == 0) row.id = lc_store_new_output_id(set->store);
-    rc = lc_changes_output(&changes, &row, true);
-    if (rc != 0) rc = lc_error_set(error, rc, "no memory for the rows of outputs");
-    if (rc == 0) output->id = row.id; /* row_due says that it is not written yet */
-    rows++;
+  uint32_t done = 0;
+  for (; rc == 0 && done < n; done++) {
+    if (outputs[done]->id == 0 || outputs[done]->row_due) rc = add_row(set, outputs[done], &changes, error);
   }
-  if (rows > 0 && changes.n > 0) {
-    /* also when one of many could not be opened: the others need not wait for it */
-    lc_error apply_error;
+  if (rc != 0) done--;
+  if (changes.n > 0) { /* also when one of many could not be opened: the others need not wait for it */
+    lc_error apply_error = {0};
     int applied = lc_store_apply(set->store, &changes, lc_output_set_safety(set), &apply_error);
-    for (uint32_t i = 0; applied == 0 && i < n; i++) {
-      if (outputs[i]->id != 0) outputs[i]->row_due = false;
-    }
+    for (uint32_t i = 0; applied == 0 && i < done; i++) outputs[i]->row_due = false;
     if (applied != 0 && rc == 0) {
-      *error = apply_error;
-      rc = lc_error_context(error, "cannot save the outputs' rows");
+      if (error != NULL) *error = apply_error;
+      rc = applied;
+      lc_error_context(error, "cannot save the outputs' rows");
     }
   }
   lc_changes_free(&changes);
@@ -234,7 +237,7 @@ void lc_output_set_remove(lc_output_set *set, lc_output *output, bool forget) {
 }
 
 int lc_output_set_unlink(lc_output_set *set, const lc_output *output, lc_error *error) {
-  lc_file_id file;
+  lc_file_id file = {0};
   int fd = open(output->path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return lc_error_sys(error, errno, "cannot open %s", output->path);
   int rc = lc_file_id_of_fd(fd, output->path, &file, error);
@@ -299,6 +302,21 @@ static void note_disturbed(lc_output_set *set, lc_output *output) {
            output, "");
 }
 
+/* Another output takes the place of one whose file went. */
+static int begin_anew(lc_output_set *set, lc_output **output, lc_error *error) {
+  const lc_output *old = *output;
+  lc_output *fresh = lc_output_create(old->path, strlen(old->path), old->hash);
+  if (fresh == NULL) return lc_error_set(error, LC_ENOMEM, "no memory for an output");
+  int rc = retire(set, *output, error);
+  if (rc == 0) rc = lc_output_set_enter(set, fresh); /* there is room: the old one just left */
+  if (rc == 0) {
+    *output = fresh;
+  } else {
+    lc_output_destroy(fresh);
+  }
+  return rc;
+}
+
 int lc_output_set_use(lc_output_set *set, lc_output **output, bool *ret_replaced, lc_error *error) {
   *ret_replaced = false;
   for (int attempt = 0; attempt < 3; attempt++) {
@@ -316,15 +334,8 @@ int lc_output_set_use(lc_output_set *set, lc_output **output, bool *ret_replaced
     if (rc != 0) return rc;
     if (one->disturbed != 0) note_disturbed(set, one);
     if (found != LC_OUTPUT_REPLACED) return one->row_due ? lc_output_set_commit_new(set, &one, 1, error) : 0;
-    char *path = strdup(one->path);
-    rc = path == NULL ? lc_error_set(error, LC_ENOMEM, "no memory for an output") : retire(set, one, error);
-    if (rc == 0) {
-      one = lc_output_set_find(set, path, strlen(path));
-      rc = one != NULL ? 0 : lc_error_set(error, LC_ENOMEM, "no memory for an output");
-    }
-    free(path);
+    rc = begin_anew(set, output, error);
     if (rc != 0) return rc;
-    *output = one;
     *ret_replaced = true;
   }
   return lc_error_set(error, LC_EBUSY, "cannot keep %s open: somebody keeps replacing it", (*output)->path);
