@@ -119,6 +119,7 @@ static void same_again(lc_file_monitor *monitor, lc_file *file, const lc_found *
       return;
     }
     file->quiet_ns = 0;
+    file->renamed = true;
     if (former != NULL) displace(monitor, former);
     lc_log(LC_LOG_DEBUG, LC_FILE_LOG, "file was renamed", LC_S("path", found->path), LC_S("key", file->source.key));
   } else if (found->size == file->size && !file->fresh && file->error == 0) {
@@ -181,6 +182,7 @@ static void on_gone(void *arg, const char *path, const char *to) {
     displace(monitor, file);
     lc_file_check_deleted(monitor);
     /* Under its new name it can be opened again without a search. */
+    file->renamed = to != NULL;
     if (to != NULL && lc_source_rename(&file->source, to) != 0) (void)out_of_memory(to);
   }
   free(alias);

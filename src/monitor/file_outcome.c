@@ -126,6 +126,7 @@ static void note_path(lc_file_monitor *monitor, lc_file *file, const char *path)
   if (path == NULL || strcmp(path, lc_file_path(file)) == 0) return;
   lc_file_table_displace(&monitor->files, file);
   if (lc_source_rename(&file->source, path) != 0) return; /* it will be searched for again */
+  file->renamed = true;
   lc_log(LC_LOG_DEBUG, LC_FILE_LOG, "file was renamed", LC_S("path", path), LC_S("key", file->source.key));
 }
 

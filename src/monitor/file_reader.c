@@ -258,6 +258,8 @@ static void look_at(lc_file_job *job, lc_file_work *work) {
     if (work->stat.size != work->quiet_size) work->final = false;
     work->flush |= work->final;
     read_file(job, work);
+    bool nothing = work->look == LC_LOOK_DONE && work->consumed == 0 && !work->ended;
+    if (work->announce && nothing && !work->more) deliver_start(job, work);
   }
 }
 

@@ -47,6 +47,7 @@ typedef struct lc_file_work {
   bool flush;       /* at the end: close the open group, take an unfinished line as a line */
   bool flush_group; /* at the end: close the open group */
   bool final;       /* if the file is still at quiet_size: flush, and its end is final */
+  bool announce;    /* deliver its mark even if there is nothing to read: its new name is to be saved */
   bool end;         /* do not read: deliver its final end */
   bool seek_end;    /* begin at `seek_to`, and say so */
   bool seek;        /* go on at `seek_to`, unverified */

@@ -73,7 +73,8 @@ typedef struct missing {
   const lc_file_stored *stored; /* of the monitor, which keeps them meanwhile */
   char *path;                   /* owned: where it is; NULL: nowhere */
   lc_file_stat stat;
-  int error; /* errno: the folder could not be read, so nothing is known */
+  bool replaced; /* another file has its name: it was rotated, not deleted */
+  int error;     /* errno: the folder could not be read, so nothing is known */
 } missing;
 
 struct lc_file_resolve {
@@ -86,8 +87,8 @@ struct lc_file_resolve {
 /* Where the file is: under its name, or another one of its folder. */
 static void find_one(lc_file_folder **list, missing *item) {
   const lc_file_stored *stored = item->stored;
-  if (lc_file_stat_at(AT_FDCWD, stored->name, &item->stat) == 0 && item->stat.regular &&
-      lc_file_id_equal(item->stat.id, stored->id)) {
+  item->replaced = lc_file_stat_at(AT_FDCWD, stored->name, &item->stat) == 0;
+  if (item->replaced && item->stat.regular && lc_file_id_equal(item->stat.id, stored->id)) {
     item->path = strdup(stored->name);
     if (item->path == NULL) item->error = ENOMEM;
     return;
@@ -112,6 +113,9 @@ static void abandon(lc_file_monitor *monitor, const lc_file_stored *stored, uint
            LC_I("offset", stored->lowest), LC_I("unread_bytes_at_least", lost));
     monitor->stats.abandoned_files++;
     monitor->stats.abandoned_bytes += lost;
+  }
+  if (lost == 0 && !stored->drained) {
+    lc_log(LC_LOG_INFO, LC_FILE_LOG, "file is gone; all that was ever seen of it was read", LC_S("path", stored->name));
   }
   lc_feed_abandon(monitor->base.feed, stored->key, stored->name, lost);
 }
@@ -140,12 +144,9 @@ static void resolve_one(lc_file_monitor *monitor, missing *item) {
            LC_S("error", strerror(item->error)));
     if (!stored->drained) monitor->once_unread++;
   } else if (item->path == NULL) {
-    /* An idle one was read and saved as far as it was seen: nothing is known to be lost. */
-    if (stored->idle && !stored->drained) {
-      lc_log(LC_LOG_WARN, LC_FILE_LOG, "file was deleted while nobody looked; all that was seen of it was delivered",
-             LC_S("path", stored->name), LC_I("offset", stored->lowest));
-    }
-    abandon(monitor, stored, stored->idle ? 0 : 1, "file is gone, and may not have been read to its end");
+    /* Deleted after it was read as far as it was ever seen; or rotated to who knows where, with who knows what. */
+    bool read = stored->idle && stored->marked && !item->replaced;
+    abandon(monitor, stored, read ? 0 : 1, "file is gone, and may not have been read to its end");
   } else if (!stored->drained) {
     take_up(monitor, item);
   }

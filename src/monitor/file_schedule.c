@@ -95,6 +95,7 @@ static void add_work(lc_file_monitor *monitor, lc_file_job *job, lc_file *file) 
   *work = (lc_file_work){
       .file = file,
       .end = file->ending,
+      .announce = file->renamed,
       .seek_end = file->seek_end,
       .seek = file->seek,
       .seek_to = file->seek ? file->source.resume_at : file->size,
@@ -104,6 +105,7 @@ static void add_work(lc_file_monitor *monitor, lc_file_job *job, lc_file *file) 
       .final = file->quiet_ns != 0 && now - file->quiet_ns >= (once ? 0 : monitor->options.rotated_wait_ns),
       .quiet_size = file->quiet_size,
   };
+  file->renamed = false;
   work->originals = file->originals;
   work->n_originals = file->n_originals;
   file->originals = NULL;

@@ -44,6 +44,7 @@ typedef struct lc_file {
   bool queued, busy, dirty;   /* dirty: something happened since the job began */
   bool in_paths, in_timed, in_open;
   bool displaced; /* its path is not its own any more */
+  bool renamed;   /* its new name is not saved yet */
   bool deleted;   /* no name is left */
   bool fresh;     /* not read before, in this run or an earlier one */
   bool seek_end;  /* fresh, and to be read from `size` on */

@@ -62,16 +62,17 @@ class Writer(threading.Thread):
 
 
 def delete_what_was_read(lc, writer):
-    """Deletes rotated inputs of which `positions` says that all sinks have every byte, saved."""
+    """Deletes rotated inputs that are saved under their new name as read to their end by all sinks."""
     done = lc.call("positions", "--json")
     if done.returncode != 0:
         return 0
     deleted = 0
-    for entry in json.loads(done.stdout).get("live", {"positions": []})["positions"]:
-        path = lc.folder / entry["source"]
-        if path not in writer.rotated or not entry.get("committed") or not path.exists():
+    for source in json.loads(done.stdout)["sources"]:
+        path = lc.folder / source["name"]
+        if path not in writer.rotated or not path.exists() or len(source["cursors"]) < 2:
             continue
-        if all(sink["position"] >= path.stat().st_size for sink in entry["sinks"]):
+        size = path.stat().st_size
+        if all(cursor["position"] >= size and cursor["state"] != "active" for cursor in source["cursors"]):
             path.unlink()
             writer.rotated.remove(path)
             deleted += 1
