@@ -120,6 +120,7 @@ def test_kill(lc):
         daemon = lc.start()
         time.sleep(rng.uniform(0.02, 1.2))  # the moment is the input here
         if rng.random() < 0.5:
+            daemon.ready()  # a question to a directory that nobody owns yet would own it for a moment
             deleted += delete_what_was_read(lc, writer)
         assert daemon.process.poll() is None, daemon.log_path.read_text()[-4000:]
         daemon.kill()
