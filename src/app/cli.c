@@ -50,21 +50,19 @@ static int find_verb(parser *self, const char *word, lc_verb *ret) {
   return usage(self, "unknown command \"%.200s\"; %s", word, hint(nearest.best, NULL, text));
 }
 
-/* The option of this verb whose name is the first `len` bytes of `word`. */
-static int find_option(parser *self, const char *word, size_t len, const lc_cli_option **ret) {
+/* The option of this verb whose name is the first `len` bytes of `word`; NULL, and said so, when there is none. */
+static const lc_cli_option *find_option(parser *self, const char *word, size_t len) {
   char name[80], text[160];
   snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), word);
   lc_nearest nearest = {.name = name};
   for (const lc_cli_option *option = lc_cli_options; option->name; option++) {
     if ((option->verbs & (1u << self->cli->verb)) == 0) continue;
-    if (strlen(option->name) == len && strncmp(option->name, word, len) == 0) {
-      *ret = option;
-      return -1;
-    }
+    if (strlen(option->name) == len && strncmp(option->name, word, len) == 0) return option;
     lc_nearest_offer(&nearest, option->name);
   }
   const char *verb = lc_verb_name(self->cli->verb);
-  return usage(self, "unknown option %s of \"%s\"; %s", name, verb, hint(nearest.best, verb, text));
+  (void)usage(self, "unknown option %s of \"%s\"; %s", name, verb, hint(nearest.best, verb, text));
+  return NULL;
 }
 
 /* Appends to a list that has room: there are no more arguments than argc. */
@@ -91,37 +89,25 @@ static int set_word(parser *self, const lc_cli_option *option, const char *value
 
 static int set_option(parser *self, const lc_cli_option *option, const char *value) {
   char *at = (char *)self->cli + option->at;
-  switch (option->kind) {
-    case LC_CLI_FLAG:
-      *(bool *)at = true;
-      return -1;
-    case LC_CLI_VALUE:
-      memcpy(at, &value, sizeof value);
-      return -1;
-    case LC_CLI_WORD:
-      return set_word(self, option, value);
-    case LC_CLI_LIST:
-      return add_to_list(self, &self->cli->allow, &self->cli->n_allow, value);
-    default:
-      return usage(self, "option %s cannot be set", option->name);
-  }
+  if (value[0] == '\0') return usage(self, "option %s has an empty value", option->name);
+  if (option->kind == LC_CLI_WORD) return set_word(self, option, value);
+  if (option->kind == LC_CLI_LIST) return add_to_list(self, &self->cli->allow, &self->cli->n_allow, value);
+  memcpy(at, &value, sizeof value);
+  return -1;
 }
 
 static int parse_option(parser *self, const char *word) {
-  const lc_cli_option *option = NULL;
   const char *equals = strchr(word, '=');
-  int code = find_option(self, word, equals ? (size_t)(equals - word) : strlen(word), &option);
-  if (code >= 0) return code;
-  const char *value = equals ? equals + 1 : NULL;
+  const lc_cli_option *option = find_option(self, word, equals ? (size_t)(equals - word) : strlen(word));
+  if (!option) return LC_EXIT_USAGE;
   if (option->kind == LC_CLI_FLAG) {
-    if (value) return usage(self, "option %s takes no value", option->name);
-  } else if (!value) {
-    if (self->at >= self->argc) return usage(self, "option %s needs a value: %s %s", option->name, option->name,
-                                             option->value);
-    value = self->argv[self->at++];
+    if (equals) return usage(self, "option %s takes no value", option->name);
+    *(bool *)((char *)self->cli + option->at) = true;
+    return -1;
   }
-  if (value && value[0] == '\0') return usage(self, "option %s has an empty value", option->name);
-  return set_option(self, option, value);
+  if (equals) return set_option(self, option, equals + 1);
+  if (self->at < self->argc) return set_option(self, option, self->argv[self->at++]);
+  return usage(self, "option %s needs a value: %s %s", option->name, option->name, option->value);
 }
 
 static bool asks_help(const char *word) {

@@ -9,18 +9,18 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
 
 const lc_cli_option lc_cli_options[] = {
-    {"--once", LC_CLI_FLAG, offsetof(lc_cli, once), ON(RUN), NULL, NULL,
+    {"--once", LC_CLI_FLAG, ON(RUN), offsetof(lc_cli, once), NULL, NULL,
      "read each file to the size it has now, deliver all of it, and exit"},
-    {"--state-dir", LC_CLI_VALUE, offsetof(lc_cli, state_dir), STATEFUL, "DIR", NULL,
+    {"--state-dir", LC_CLI_VALUE, STATEFUL, offsetof(lc_cli, state_dir), "DIR", NULL,
      "where positions, dead letters and the control socket live; else $LOGCAP_STATE_DIR,\n"
      "else /var/lib/logcap for root, else $XDG_STATE_HOME/logcap or ~/.local/state/logcap"},
-    {"--log-level", LC_CLI_WORD, offsetof(lc_cli, log_level), ON(RUN), "LEVEL", levels,
+    {"--log-level", LC_CLI_WORD, ON(RUN), offsetof(lc_cli, log_level), "LEVEL", levels,
      "the least level of logcap's own log: debug, info (default), warn or error"},
-    {"--log-format", LC_CLI_WORD, offsetof(lc_cli, log_format), ON(RUN), "FORMAT", formats,
+    {"--log-format", LC_CLI_WORD, ON(RUN), offsetof(lc_cli, log_format), "FORMAT", formats,
      "text, json, or auto (default): text on a terminal, JSON lines elsewhere"},
-    {"--allow", LC_CLI_LIST, offsetof(lc_cli, allow), ON(RUN) | ON(CHECK), "NAME", NULL,
+    {"--allow", LC_CLI_LIST, ON(RUN) | ON(CHECK), offsetof(lc_cli, allow), "NAME", NULL,
      "let pipeline files use NAME (io, os, ffi, debug, ...); may be given several times"},
-    {"--json", LC_CLI_FLAG, offsetof(lc_cli, json), ON(STATUS) | ON(AUDIT) | ON(POSITIONS), NULL, NULL,
+    {"--json", LC_CLI_FLAG, ON(STATUS) | ON(AUDIT) | ON(POSITIONS), offsetof(lc_cli, json), NULL, NULL,
      "print JSON instead of text"},
     {NULL, LC_CLI_FLAG, 0, 0, NULL, NULL, NULL},
 };

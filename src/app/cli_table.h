@@ -16,9 +16,9 @@ typedef enum lc_cli_kind {
 typedef struct lc_cli_option {
   const char *name; /* "--once"; NULL ends the table */
   lc_cli_kind kind;
-  size_t at;       /* offset into lc_cli */
-  unsigned verbs;  /* bits 1 << lc_verb */
-  const char *value; /* its name in the help */
+  unsigned verbs;           /* bits 1 << lc_verb */
+  size_t at;                /* offset into lc_cli */
+  const char *value;        /* its name in the help */
   const char *const *words; /* ends with NULL */
   const char *help;
 } lc_cli_option;

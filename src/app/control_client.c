@@ -1,7 +1,7 @@
 #include "app/control_client.h"
 
 #include <errno.h>
-#include <string.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,12 +12,10 @@
 
 static int send_request(int fd, const char *verb, lc_error *error) {
   char line[LC_CONTROL_REQUEST_MAX];
-  size_t len = strlen(verb);
-  if (len + 1 > sizeof line) return lc_error_set(error, LC_EINVAL, "the request is too long");
-  memcpy(line, verb, len);
-  line[len++] = '\n';
-  for (size_t at = 0; at < len;) {
-    ssize_t n = send(fd, line + at, len - at, MSG_NOSIGNAL);
+  int len = snprintf(line, sizeof line, "%s\n", verb);
+  if (len < 0 || (size_t)len >= sizeof line) return lc_error_set(error, LC_EINVAL, "the request is too long");
+  for (size_t at = 0; at < (size_t)len;) {
+    ssize_t n = send(fd, line + at, (size_t)len - at, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return lc_error_sys(error, errno, "cannot ask the running logcap");
     at += (size_t)n;
