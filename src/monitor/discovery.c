@@ -1,9 +1,11 @@
 #include "monitor/discovery.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "monitor/discovery_inside.h"
 
@@ -22,16 +24,9 @@ static int64_t cpu_now(void) {
   return ts.tv_sec * LC_SECOND + ts.tv_nsec;
 }
 
-const char *lc_discovery_path(lc_buf *to, const lc_dir *dir, const char *name) {
-  lc_buf_clear(to);
-  if (dir->parent != NULL) (void)lc_buf_adds(to, dir->path);
-  (void)lc_buf_addc(to, '/');
-  (void)lc_buf_adds(to, name);
-  (void)lc_buf_addc(to, '\0');
-  if (!to->failed) return to->data;
-  lc_log(LC_LOG_ERROR, LC_DISCOVERY_LOG, "cannot tell of a file: out of memory", LC_S("name", name));
-  lc_buf_free(to); /* the next one may do better */
-  return NULL;
+const char *lc_discovery_path(char to[LC_DISCOVERY_PATH], const lc_dir *dir, const char *name) {
+  int len = snprintf(to, LC_DISCOVERY_PATH, "%s/%s", dir->parent != NULL ? dir->path : "", name);
+  return lc_fails_assert(len > 0 && (size_t)len < LC_DISCOVERY_PATH) ? NULL : to;
 }
 
 void lc_discovery_watch(lc_discovery *d, lc_watcher *watcher, int wd) {
@@ -306,8 +301,6 @@ static lc_dir *add_root(lc_discovery *d) {
 static void destroy(lc_discovery *d) {
   lc_tree_deinit(&d->tree);
   lc_patterns_deinit(&d->patterns);
-  lc_buf_free(&d->path);
-  lc_buf_free(&d->other_path);
   free(d->states);
   free(d);
 }

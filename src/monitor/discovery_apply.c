@@ -14,7 +14,7 @@
 
 static void tell_found(lc_discovery *d, const lc_entry *entry) {
   if (d->closing) return;
-  const char *path = lc_discovery_path(&d->path, entry->dir, entry->name);
+  const char *path = lc_discovery_path(d->path, entry->dir, entry->name);
   if (path == NULL) return;
   lc_found found = {.path = path,
                     .device = entry->stat.device,
@@ -27,7 +27,7 @@ static void tell_found(lc_discovery *d, const lc_entry *entry) {
 
 static void tell_gone(lc_discovery *d, const lc_entry *entry) {
   if (d->closing) return;
-  const char *path = lc_discovery_path(&d->path, entry->dir, entry->name);
+  const char *path = lc_discovery_path(d->path, entry->dir, entry->name);
   if (path != NULL) d->events->gone(d->arg, path, entry->moved_to);
 }
 
@@ -114,7 +114,7 @@ static void note_failure(lc_discovery *d, lc_dir *dir, const char *name, int err
   if (dir->failed == error) return;
   dir->failed = error;
   lc_error text = {0};
-  const char *path = name != NULL ? lc_discovery_path(&d->path, dir, name) : dir->path;
+  const char *path = name != NULL ? lc_discovery_path(d->path, dir, name) : dir->path;
   if (path == NULL) return;
   (void)lc_error_sys(&text, error, "cannot read %s", name != NULL ? "file" : "folder");
   lc_log(LC_LOG_WARN, LC_DISCOVERY_LOG, text.message, LC_S("path", path));
@@ -128,7 +128,7 @@ static void note_success(lc_dir *dir) {
 }
 
 static bool is_gone(int error) {
-  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG;
+  return error == ENOENT || error == ENOTDIR || error == ELOOP;
 }
 
 /* Changes nothing, unless the folder itself is gone: its parent then says what stands in its place. */
@@ -236,7 +236,7 @@ static void take_skipped(lc_discovery *d, lc_dir *dir, const char *name, const l
   d->stats.skipped[seen->kind]++;
   /* A wildcard that meets a folder is no mistake. */
   lc_log_level level = seen->kind == LC_NAME_FOLDER && !seen->spelled ? LC_LOG_DEBUG : LC_LOG_WARN;
-  const char *path = lc_discovery_path(&d->path, dir, name);
+  const char *path = lc_discovery_path(d->path, dir, name);
   if (path != NULL) lc_log(level, LC_DISCOVERY_LOG, skip_reasons[seen->kind], LC_S("path", path));
 }
 

@@ -13,7 +13,7 @@ void lc_discovery_changed(lc_discovery *d, lc_entry *entry) {
   if (!entry->reported) entry = lc_tree_same_file(&d->tree, &entry->stat, entry);
   if (entry == NULL || !entry->reported || entry->changed == d->round || d->closing) return;
   entry->changed = d->round;
-  const char *path = lc_discovery_path(&d->path, entry->dir, entry->name);
+  const char *path = lc_discovery_path(d->path, entry->dir, entry->name);
   if (path != NULL) d->events->changed(d->arg, path);
 }
 
@@ -46,7 +46,7 @@ static void join_move(lc_discovery *d, lc_dir *dir, const lc_inotify_event *even
     return;
   }
   if (d->moved == NULL || d->moved_cookie != event->cookie) return;
-  const char *path = lc_discovery_path(&d->other_path, dir, event->name);
+  const char *path = lc_discovery_path(d->other_path, dir, event->name);
   char *to = path != NULL ? strdup(path) : NULL; /* without it the reader looks for itself */
   free(d->moved->moved_to);
   d->moved->moved_to = to;

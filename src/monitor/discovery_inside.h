@@ -7,6 +7,7 @@
 #ifndef LC_MONITOR_DISCOVERY_INSIDE_H
 #define LC_MONITOR_DISCOVERY_INSIDE_H
 
+#include <limits.h>
 #include <stdatomic.h>
 
 #include "base/log.h"
@@ -15,6 +16,7 @@
 
 #define LC_DISCOVERY_LOG "discovery"
 #define LC_DISCOVERY_STRAYS 64u
+#define LC_DISCOVERY_PATH (PATH_MAX + NAME_MAX + 2) /* a folder that could be opened, and a name in it */
 
 typedef struct lc_discovery_job {
   uv_work_t request;
@@ -35,8 +37,8 @@ struct lc_discovery {
   lc_inotify *inotify; /* NULL: none could be had; all folders are polled */
   uv_timer_t timer;
   lc_tree tree;
-  uint64_t *states;        /* owned; scratch */
-  lc_buf path, other_path; /* scratch */
+  uint64_t *states;                                            /* owned; scratch */
+  char path[LC_DISCOVERY_PATH], other_path[LC_DISCOVERY_PATH]; /* scratch */
   lc_dir *first_queued, *last_queued;
   lc_discovery_job *job; /* under way; NULL: none */
   bool started, closing, scanned, sweeping, polling;
@@ -56,8 +58,8 @@ struct lc_discovery {
   } stats;
 };
 
-/* "folder/name" in d->path or d->other_path. NULL: out of memory, which was logged. */
-const char *lc_discovery_path(lc_buf *to, const lc_dir *dir, const char *name);
+/* "folder/name" in `to`; no memory is needed, so that nothing can be left untold. NULL: a bug. */
+const char *lc_discovery_path(char to[LC_DISCOVERY_PATH], const lc_dir *dir, const char *name);
 
 /* Asks for a folder to be looked at again: all of it, or one name. lc_discovery_kick starts the work. */
 void lc_discovery_want(lc_discovery *d, lc_dir *dir);

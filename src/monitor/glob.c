@@ -238,7 +238,7 @@ static int make_glob(const char *pattern, lc_glob **ret, lc_error *error) {
   char *text = (char *)&glob->parts[cap];
   memcpy(text, pattern, len + 1);
   const char *wrong = NULL;
-  for (char *end = text; text != NULL && wrong == NULL; text = end) {
+  for (char *end; text != NULL && wrong == NULL; text = end) {
     end = strchr(text, '/');
     if (end != NULL) *end++ = '\0';
     wrong = add_component(glob, text);
@@ -291,11 +291,12 @@ static int expand(lc_globs *globs, const char *pattern, uint32_t most, lc_error 
 static int expand_one(lc_globs *globs, const char *pattern, const char *open, const char *alternative, size_t len,
                       const char *close, uint32_t most, lc_error *error) {
   size_t before = (size_t)(open - pattern);
-  char *text = malloc(before + len + strlen(close + 1) + 1);
+  const char *after = close + 1;
+  char *text = malloc(before + len + strlen(after) + 1);
   if (text == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
   memcpy(text, pattern, before);
   memcpy(text + before, alternative, len);
-  (void)strcpy(text + before + len, close + 1);
+  (void)strcpy(text + before + len, after);
   int rc = expand(globs, text, most, error);
   free(text);
   return rc;

@@ -528,6 +528,34 @@ static void test_close(void **state) {
   lc_buf_free(&w.log);
 }
 
+/* Whatever allocation fails on the loop: in the end every file is told, once, and none is told to be gone. */
+static void test_out_of_memory(void **state) {
+  bool failed = true;
+  for (unsigned n = 1; failed; n++) {
+    watcher w = {.test = *state, .quiet = true};
+    char pattern[128];
+    (void)snprintf(pattern, sizeof pattern, "%s/d*/*.log", w.test->dir);
+    const char *paths[] = {pattern};
+    if (n == 1) {
+      make_dir(&w, "d1");
+      make_dir(&w, "d2");
+      touch(&w, "d1/a.log", "");
+      touch(&w, "d2/b.log", "");
+    }
+    lc_discovery_options options = {.paths = paths, .n_paths = 1, .sweep_ns = 100 * LC_MILLISECOND};
+    lc_error error = {0};
+    assert_int_equal(lc_discovery_create(&options, &w.test->loop, &events, &w, &w.discovery, &error), 0);
+    lc_fault_after(n);
+    lc_discovery_start(w.discovery);
+    run_until(&w, w.scanned > 0);
+    failed = lc_fault_off();
+    run_until(&w, w.found >= 2);
+    assert_int_equal(w.gone, 0);
+    assert_int_equal(w.found, 2);
+    end(&w);
+  }
+}
+
 static void test_bad_options(void **state) {
   lc_test *test = *state;
   const char *paths[] = {"/a/[b"};
@@ -560,6 +588,7 @@ int main(void) {
                                      lc_test_case(test_many),           lc_test_case(test_overflow),
                                      lc_test_case(test_sweep),          lc_test_case(test_no_descriptors),
                                      lc_test_case(test_no_inotify),     lc_test_case(test_unreadable),
-                                     lc_test_case(test_close),          lc_test_case(test_bad_options)};
+                                     lc_test_case(test_out_of_memory),  lc_test_case(test_close),
+                                     lc_test_case(test_bad_options)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
