@@ -94,6 +94,14 @@ int lc_file_extent(const char *path, uint64_t length, uint32_t tail_len, lc_exte
   return rc;
 }
 
+int lc_file_tail_matches(const char *path, const lc_extent *saved, bool *ret, lc_error *error) {
+  lc_extent now = {0};
+  int rc = lc_file_extent(path, saved->length, saved->tail_len, &now, error);
+  if (rc != 0) return rc;
+  *ret = now.tail_len == saved->tail_len && (now.tail_len == 0 || now.tail_hash == saved->tail_hash);
+  return 0;
+}
+
 #define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
 
 /* Opens what is there, or makes it, and the folders above it. Returns a descriptor or a negative errno. */
@@ -180,21 +188,20 @@ static int adopt(lc_output *output, const lc_output_rules *rules, const lc_file_
   return 0;
 }
 
-/* Its folder was not there when the sink was opened: what lies beyond the saved length is being written again. */
+/* Its folder could not be read when the sink was opened: what lies beyond the saved end is being written again. */
 static int recover_late(const lc_output *output, int fd, bool durable, bool *ret_cut, lc_error *error) {
-  lc_extent saved;
-  int rc = lc_file_extent(output->path, output->end.length, output->end.tail_len, &saved, error);
-  if (rc != 0) return rc;
-  if (saved.tail_len != output->end.tail_len || saved.tail_hash != output->end.tail_hash) return 0;
-  if (ftruncate(fd, (off_t)output->end.length) != 0) return lc_error_sys(error, errno, "cannot cut %s", output->path);
-  if (durable && fsync(fd) != 0) return lc_error_sys(error, errno, "cannot sync %s", output->path);
+  bool matches = false;
+  int rc = lc_file_tail_matches(output->path, &output->end, &matches, error);
+  if (rc != 0 || !matches) return rc;
+  if (ftruncate(fd, (off_t)output->end.length) != 0) return path_error(error, errno, "cut", output->path);
+  if (durable && fsync(fd) != 0) return path_error(error, errno, "sync", output->path);
   *ret_cut = true;
   return 0;
 }
 
 /* The same file, but its end is not where we left it: go on where it is. */
-static int find_end(lc_output *output, const lc_output_rules *rules, int fd, const lc_file_id *file, lc_output_found *ret,
-                    lc_error *error) {
+static int find_end(lc_output *output, const lc_output_rules *rules, int fd, const lc_file_id *file,
+                    lc_output_found *ret, lc_error *error) {
   *ret = LC_OUTPUT_AGAIN;
   bool cut = false;
   int rc = 0;
@@ -202,7 +209,7 @@ static int find_end(lc_output *output, const lc_output_rules *rules, int fd, con
   if (rc != 0) return rc;
   output->cut_late = false;
   if (cut || file->size == output->end.length) return 0;
-  lc_extent end;
+  lc_extent end = {0};
   rc = lc_file_extent(output->path, file->size, LC_OUTPUT_TAIL, &end, error);
   if (rc != 0) return rc;
   *ret = file->size < output->end.length ? LC_OUTPUT_SHORTER : LC_OUTPUT_LONGER;

@@ -56,7 +56,7 @@ struct lc_output {
   bool unsynced; /* written since the last fsync */
   bool row_due;  /* its row must be written before its next byte */
   int8_t disturbed; /* -1: somebody cut it, 1: somebody else writes to it, too; not told yet */
-  bool cut_late;    /* its folder was not there at open: what lies beyond `end` is cut when it is opened */
+  bool cut_late;    /* recovery could not reach it: what lies beyond `end` is cut when it is opened */
   lc_output *next_touched, *next_dirty;
   lc_output *newer, *older; /* among the open ones */
   lc_output *next_closed, *next_dead;
@@ -110,6 +110,8 @@ int lc_file_id_of(const char *path, lc_file_id *ret, lc_error *error) LC_CHECK;
 int lc_file_id_of_fd(int fd, const char *path, lc_file_id *ret, lc_error *error) LC_CHECK;
 /* Whether a stored identity is that of a file. */
 bool lc_file_id_is(const lc_file_id *file, uint64_t inode, int64_t birth_ns);
+/* Whether the bytes before `saved->length` are those that were saved. */
+int lc_file_tail_matches(const char *path, const lc_extent *saved, bool *ret, lc_error *error) LC_CHECK;
 /* The extent [0, length) of a file, read back, with a tail of at most `tail_len` bytes (at most LC_OUTPUT_TAIL). */
 int lc_file_extent(const char *path, uint64_t length, uint32_t tail_len, lc_extent *ret, lc_error *error) LC_CHECK;
 

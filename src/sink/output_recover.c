@@ -15,7 +15,7 @@ typedef struct found_row {
   lc_stored_output row; /* its strings are ours */
   char *path, *pending; /* owned */
   lc_file_id file;
-  enum { GONE, ABSENT, AT_PATH, AT_PENDING, ELSEWHERE } where; /* ABSENT: its folder is not there, either */
+  enum { GONE, ABSENT, AT_PATH, AT_PENDING, ELSEWHERE } where; /* ABSENT: its folder cannot be read */
   bool drop;    /* forget the row */
   bool changed; /* write the row */
   bool packed;  /* a compressed file: never cut */
@@ -49,12 +49,9 @@ static int collect(void *arg, const lc_stored_output *row) {
   return one->path == NULL || (row->pending != NULL && one->pending == NULL) ? LC_ENOMEM : 0;
 }
 
-/* Whether the row's file stands at `path`: 1, 0, or an error that is not about its absence. */
-static int stands_at(found_row *one, const char *path, lc_error *error) {
-  int rc = lc_file_id_of(path, &one->file, error);
-  if (rc == LC_ENOENT || (rc != 0 && error->sys == ENOTDIR)) return 0;
-  if (rc != 0) return rc;
-  return lc_file_id_is(&one->file, one->row.inode, one->row.birth_ns) ? 1 : 0;
+/* Whether the row's file stands at `path`. */
+static bool stands_at(found_row *one, const char *path) {
+  return lc_file_id_of(path, &one->file, NULL) == 0 && lc_file_id_is(&one->file, one->row.inode, one->row.birth_ns);
 }
 
 static void set_path(found_row *one, char *path) {
@@ -63,29 +60,49 @@ static void set_path(found_row *one, char *path) {
   one->changed = true;
 }
 
-static int locate(recovery *self, found_row *one, lc_error *error) {
-  int at = stands_at(one, one->path, error);
-  if (at != 0) {
-    one->where = AT_PATH;
-    return at < 0 ? at : 0;
-  }
-  at = one->pending != NULL ? stands_at(one, one->pending, error) : 0;
-  if (at != 0) {
-    one->where = AT_PENDING;
-    return at < 0 ? at : 0;
-  }
+/* A file is only gone when its folder can be read and does not have it. */
+static void locate(recovery *self, found_row *one) {
+  lc_error error = {0};
   char *path = NULL;
-  int rc = lc_output_folder_search(&self->folder, one->path, one->row.inode, one->row.birth_ns, &path, error);
-  one->where = rc != 0 && error->sys != 0 ? ABSENT : GONE;
-  if (rc == LC_ENOENT || (rc != 0 && error->sys == ENOTDIR)) return 0;
-  if (rc != 0) return rc;
-  at = stands_at(one, path, error);
-  if (at != 1) {
-    free(path);
-    return at < 0 ? at : 0;
+  if (one->drop) return;
+  if (stands_at(one, one->path)) {
+    one->where = AT_PATH;
+  } else if (one->pending != NULL && stands_at(one, one->pending)) {
+    one->where = AT_PENDING;
+  } else {
+    int rc = lc_output_folder_search(&self->folder, one->path, one->row.inode, one->row.birth_ns, &path, &error);
+    one->where = rc == LC_ENOENT ? GONE : ABSENT;
+    if (rc == 0 && stands_at(one, path)) {
+      set_path(one, path);
+      one->where = ELSEWHERE;
+    } else {
+      free(path);
+    }
   }
-  set_path(one, path);
-  one->where = ELSEWHERE;
+  if (one->where != ABSENT) return;
+  /* A disk that is not mounted comes back: its rows stay. */
+  lc_log(LC_LOG_WARN, "file_sink", "the folder of an output cannot be read; the output is mended when it is back",
+         LC_S("name", self->set->name), LC_S("path", one->path), LC_S("error", error.message));
+}
+
+static int by_file(const void *a, const void *b) {
+  const found_row *x = *(found_row *const *)a, *y = *(found_row *const *)b;
+  if (x->row.inode != y->row.inode) return x->row.inode < y->row.inode ? -1 : 1;
+  return (x->row.id > y->row.id) - (x->row.id < y->row.id);
+}
+
+/* Of several rows of one file the latest counts: the file had been moved away, came back, and was taken for a new one. */
+static int drop_doubles(recovery *self) {
+  if (self->n < 2) return 0;
+  found_row **sorted = calloc(self->n, sizeof(found_row *));
+  if (sorted == NULL) return LC_ENOMEM;
+  for (uint32_t i = 0; i < self->n; i++) sorted[i] = &self->rows[i];
+  qsort(sorted, self->n, sizeof(found_row *), by_file);
+  for (uint32_t i = 0; i + 1 < self->n; i++) {
+    const lc_stored_output *row = &sorted[i]->row, *next = &sorted[i + 1]->row;
+    if (row->inode == next->inode && row->birth_ns == next->birth_ns) sorted[i]->drop = true;
+  }
+  free(sorted);
   return 0;
 }
 
@@ -193,11 +210,12 @@ static int keep_rest(recovery *self, found_row *one, const char *why, lc_error *
 }
 
 static int mend_longer(recovery *self, found_row *one, lc_error *error) {
-  lc_extent saved;
+  const lc_extent saved = {one->row.length, one->row.tail_hash, one->row.tail_len};
+  bool matches = false;
   if (!self->replayable) return keep_rest(self, one, "its sources cannot be read again", error);
-  int rc = lc_file_extent(one->path, one->row.length, one->row.tail_len, &saved, error);
+  int rc = lc_file_tail_matches(one->path, &saved, &matches, error);
   if (rc != 0) return rc;
-  if (saved.tail_len != one->row.tail_len || (saved.tail_len > 0 && saved.tail_hash != one->row.tail_hash)) {
+  if (!matches) {
     return keep_rest(self, one, "what was saved last does not stand there", error);
   }
   rc = cut(self, one, error);
@@ -218,20 +236,17 @@ static int mend_length(recovery *self, found_row *one, lc_error *error) {
   return accept_length(one, error);
 }
 
-/* A disk that is not mounted comes back: its rows stay, and its files are mended when they are opened. */
-static int await_folder(recovery *self, found_row *one, lc_error *error) {
-  lc_log(LC_LOG_WARN, "file_sink", "the folder of an output is not there; it is mended when it comes back",
-         LC_S("name", self->set->name), LC_S("path", one->path));
-  one->file = (lc_file_id){.device = one->row.device, .inode = one->row.inode, .size = one->row.length};
+static int know(const recovery *self, const found_row *one, uint64_t device, lc_error *error) {
   if (self->set->rules.own == NULL) return 0;
-  int rc = lc_inodes_add(self->set->rules.own, one->row.device, one->row.inode);
+  int rc = lc_inodes_add_born(self->set->rules.own, device, one->row.inode, one->row.birth_ns);
   return rc == 0 ? 0 : lc_error_set(error, rc, "no memory for the outputs' identities");
 }
 
 static int mend(recovery *self, found_row *one, lc_error *error) {
-  if (one->where == ABSENT) return await_folder(self, one, error);
+  if (one->drop) return 0;
+  if (one->where == ABSENT) return know(self, one, one->row.device, error);
   if (one->where == GONE) {
-    if (!one->drop && !one->packed) {
+    if (!one->packed) {
       lc_output_set_count(self->set, LC_COUNT_lost, 1);
       lc_log(LC_LOG_WARN, "file_sink", "an output is gone; it is forgotten", LC_S("name", self->set->name),
              LC_S("path", one->path));
@@ -241,9 +256,7 @@ static int mend(recovery *self, found_row *one, lc_error *error) {
   }
   settle_names(one);
   int rc = mend_length(self, one, error);
-  if (rc != 0 || self->set->rules.own == NULL) return rc;
-  rc = lc_inodes_add_born(self->set->rules.own, one->file.device, one->file.inode, one->file.birth_ns);
-  return rc == 0 ? 0 : lc_error_set(error, rc, "no memory for the outputs' identities");
+  return rc == 0 ? know(self, one, one->file.device, error) : rc;
 }
 
 static int save(recovery *self, lc_error *error) {
@@ -252,7 +265,7 @@ static int save(recovery *self, lc_error *error) {
   for (uint32_t i = 0; rc == 0 && i < self->n; i++) {
     found_row *one = &self->rows[i];
     one->row.path = one->path;
-    one->row.pending = NULL;
+    one->row.pending = one->pending;
     if (one->drop) {
       rc = lc_changes_forget_output(&changes, one->row.id);
     } else if (one->changed) {
@@ -271,7 +284,7 @@ static lc_output *make_output(const found_row *one, bool replayable) {
   if (output == NULL) return NULL;
   const lc_stored_output *row = &one->row;
   output->id = row->id;
-  output->device = one->file.device;
+  output->device = one->where == ABSENT ? row->device : one->file.device;
   output->inode = row->inode;
   output->birth_ns = row->birth_ns;
   output->made_ns = row->made_ns;
@@ -279,16 +292,16 @@ static lc_output *make_output(const found_row *one, bool replayable) {
   output->closed = row->closed;
   output->packed = one->packed;
   output->end = (lc_extent){row->length, row->tail_hash, row->tail_len};
-  if (one->packed) output->end.length = one->file.size;
+  if (one->packed && one->where != ABSENT) output->end.length = one->file.size;
   output->settled = output->shown = output->end;
   output->cut_late = one->where == ABSENT && replayable;
   return output;
 }
 
 static int enter(recovery *self, lc_error *error) {
-  for (uint32_t i = 0; i < self->n; i++) {
-    const found_row *one = &self->rows[i];
-    if (one->drop) continue;
+  for (uint32_t i = self->n; i > 0; i--) { /* the latest first: of two for one path it has it */
+    const found_row *one = &self->rows[i - 1];
+    if (one->drop || (one->where == ABSENT && one->row.closed)) continue;
     lc_output *output = make_output(one, self->replayable);
     int rc = output != NULL ? 0 : LC_ENOMEM;
     if (rc == 0 && output->closed) {
@@ -298,11 +311,7 @@ static int enter(recovery *self, lc_error *error) {
     }
     if (rc == 0) continue;
     lc_output_destroy(output);
-    if (rc == LC_EBUSY) { /* two rows of one file: the first has it */
-      lc_log(LC_LOG_WARN, "file_sink", "an output is stored twice", LC_S("name", self->set->name),
-             LC_S("path", one->path));
-      continue;
-    }
+    if (rc == LC_EBUSY) continue; /* an earlier file of that path, which cannot be reached: its row stays */
     return lc_error_set(error, rc, "no memory for outputs");
   }
   return 0;
@@ -312,7 +321,8 @@ int lc_outputs_recover(lc_output_set *set, bool replayable, lc_error *error) {
   recovery self = {.set = set, .replayable = replayable};
   int rc = lc_store_each_output(set->store, set->sink_id, collect, &self, error);
   if (rc == LC_ENOMEM) rc = lc_error_set(error, rc, "no memory for the outputs' rows");
-  for (uint32_t i = 0; rc == 0 && i < self.n; i++) rc = locate(&self, &self.rows[i], error);
+  if (rc == 0 && drop_doubles(&self) != 0) rc = lc_error_set(error, LC_ENOMEM, "no memory for the outputs' rows");
+  for (uint32_t i = 0; rc == 0 && i < self.n; i++) locate(&self, &self.rows[i]);
   if (rc == 0) rc = mend_packs(&self, error);
   for (uint32_t i = 0; rc == 0 && i < self.n; i++) rc = mend(&self, &self.rows[i], error);
   if (rc == 0) rc = save(&self, error);

@@ -9,7 +9,7 @@
  *   longer otherwise                         the rest stays, and its lines are counted as possible duplicates
  *   shorter                                  an error in the log and a count; it goes on at its real end
  *   gone                                     the row is forgotten, with a line in the log
- *   gone, and its folder too                 the row stays; the file is mended when it is opened again
+ *   its folder is gone or cannot be read     the row stays; the file is mended when it is opened, or by the next start
  *
  * A compression that was not finished is undone, one that was is brought to its end.
  *

@@ -42,7 +42,11 @@ static int add_entry(lc_output_folder *folder, const struct dirent *entry) {
 
 static int read_folder(lc_output_folder *folder, lc_error *error) {
   DIR *dir = opendir(folder->path);
-  if (dir == NULL) return errno == ENOENT ? 0 : lc_error_sys(error, errno, "cannot read folder %s", folder->path);
+  if (dir == NULL) { /* not LC_ENOENT: that says that the folder does not have the file */
+    int sys = errno;
+    (void)lc_error_sys(error, sys, "cannot read folder %s", folder->path);
+    return LC_ESYS;
+  }
   int rc = 0;
   while (rc == 0) {
     errno = 0;

@@ -11,7 +11,8 @@
 
 #include "logcap/error.h"
 
-/* Looks among all names of the folder that holds `path`. *ret_path is the caller's. LC_ENOENT when it is not there. */
+/* Looks among all names of the folder that holds `path`. *ret_path is the caller's. LC_ENOENT when it is not there,
+ * another error when the folder cannot be read or is not there. */
 int lc_output_search(const char *path, uint64_t inode, int64_t birth_ns, char **ret_path, lc_error *error) LC_CHECK;
 
 /* The inodes of a folder, read once: for looking up many. */

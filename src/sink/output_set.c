@@ -272,11 +272,16 @@ static int follow(lc_output_set *set, lc_output *output, char *path, lc_error *e
   return 0;
 }
 
+/* Whether the open file has no name any more. */
+static bool is_deleted(const lc_output *output) {
+  lc_file_id file = {0};
+  return output->fd >= 0 && lc_file_id_of_fd(output->fd, output->path, &file, NULL) == 0 && file.links == 0;
+}
+
 /* Another file, or none, stands at the path. */
 static int retire(lc_output_set *set, lc_output *output, lc_error *error) {
   char *path = NULL;
   int rc = lc_output_search(output->path, output->inode, output->birth_ns, &path, error);
-  if (rc != 0 && rc != LC_ENOENT) return rc;
   if (rc == 0) {
     lc_log(LC_LOG_WARN, "file_sink", "an output was renamed by somebody else; a new file is begun",
            LC_S("name", set->name), LC_S("path", output->path), LC_S("now", path));
@@ -284,8 +289,12 @@ static int retire(lc_output_set *set, lc_output *output, lc_error *error) {
     if (rc != 0) free(path);
     return rc;
   }
-  rc = forget_row(set, output, error);
-  if (rc != 0) return rc;
+  /* A file that was only moved away, perhaps with its folder, may come back: its row stays until the next start has looked
+   * for it. */
+  if (is_deleted(output)) {
+    rc = forget_row(set, output, error);
+    if (rc != 0) return rc;
+  }
   lc_output_set_count(set, LC_COUNT_lost, 1);
   complain(set, "an output was removed or moved away by somebody else; a new file is begun", output, "");
   if (set->rules.own != NULL) lc_inodes_remove(set->rules.own, output->device, output->inode);

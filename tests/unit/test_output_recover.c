@@ -150,6 +150,55 @@ static void test_knows_all_its_files_by_inode(void **state) {
   rig_kill(&self);
 }
 
+/* The folder of an output is away for a while: nothing is forgotten, and what was not saved is cut when it is back. */
+static void test_a_folder_that_comes_back(void **state) {
+  for (int late = 0; late < 2; late++) { /* back at the next start, or while the sink runs */
+    rig self;
+    assert_int_equal(rig_open(&self, *state, "out/a.log", true), 0);
+    assert_int_equal(rig_write(&self, "saved\n"), 0);
+    assert_int_equal(rig_commit(&self), 0);
+    assert_int_equal(rig_write(&self, "unsaved\n"), 0);
+    rig_kill(&self);
+    assert_int_equal(rename(lc_test_path(*state, "out"), lc_test_path(*state, "aside")), 0);
+    lc_test_write(*state, "out", "in the way", 10);
+
+    assert_int_equal(rig_open(&self, *state, "out/a.log", true), 0);
+    assert_int_equal(rig_write(&self, "unsaved\n"), LC_ESYS);
+    if (!late) rig_kill(&self);
+    assert_int_equal(unlink(lc_test_path(*state, "out")), 0);
+    assert_int_equal(rename(lc_test_path(*state, "aside"), lc_test_path(*state, "out")), 0);
+    if (!late) {
+      assert_int_equal(rig_open(&self, *state, "out/a.log", true), 0);
+      assert_file(*state, "out/a.log", "saved\n");
+      assert_int_equal(rig_write(&self, "unsaved\n"), 0);
+    } else {
+      assert_int_equal(rig_again(&self), 0);
+    }
+    assert_file(*state, "out/a.log", "saved\nunsaved\n");
+    rig_kill(&self);
+    assert_int_equal(lc_remove_tree(lc_test_path(*state, "out")), 0);
+  }
+}
+
+/* Moved away, begun anew, and moved back: the file has two rows, and the later one counts. */
+static void test_a_file_that_was_taken_for_a_new_one(void **state) {
+  rig self;
+  assert_int_equal(mkdir(lc_test_path(*state, "far"), 0700), 0);
+  assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+  assert_int_equal(rig_write(&self, "one\n"), 0);
+  assert_int_equal(rig_commit(&self), 0);
+  assert_int_equal(rename(lc_test_path(*state, "a.log"), lc_test_path(*state, "far/a.log")), 0);
+  assert_int_equal(rig_write(&self, "two\n"), 0);
+  assert_int_equal(rig_commit(&self), 0);
+  assert_int_equal(rename(lc_test_path(*state, "far/a.log"), lc_test_path(*state, "a.log")), 0);
+  assert_int_equal(rig_write(&self, "three\n"), 0);
+  assert_int_equal(rig_commit(&self), 0);
+  rig_kill(&self);
+  assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+  assert_file(*state, "a.log", "one\nthree\n");
+  rig_kill(&self);
+}
+
 static void test_memory_shortage_loses_nothing(void **state) {
   for (unsigned n = 1;; n++) {
     rig self;
@@ -182,6 +231,8 @@ int main(void) {
       lc_test_case(test_a_new_file_is_cut_to_nothing),
       lc_test_case(test_finds_a_file_under_its_pending_name),
       lc_test_case(test_knows_all_its_files_by_inode),
+      lc_test_case(test_a_folder_that_comes_back),
+      lc_test_case(test_a_file_that_was_taken_for_a_new_one),
       lc_test_case(test_memory_shortage_loses_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
