@@ -4,10 +4,10 @@
  * behind them, and the hash of the head. So a file that was truncated and written again is told from one that grew,
  * however long it is by now, and a copy of a file from a file with the same beginning.
  *
- *     lc_prefix_start(&prefix, &mark);                       // at the mark's position
- *     if (!lc_prefix_check(&prefix, &mark, part, part_len))  // the bytes of the file's last part before it: another
- * file lc_prefix_add(&prefix, bytes, len);                    // what was read on lc_prefix_mark(&prefix, &mark); //
- * the mark of the new position
+ *     lc_prefix_start(&prefix, &mark);                     // at the mark's position
+ *     if (!lc_prefix_check(&prefix, &mark, part, len)) ... // its last part is not in the file: another file
+ *     lc_prefix_add(&prefix, bytes, len);                  // what was read on
+ *     lc_prefix_mark(&prefix, &mark);                      // the mark of the new position
  *
  * Thread: any; a prefix belongs to one thread at a time. */
 #ifndef LC_MONITOR_FILE_IDENTITY_H

@@ -29,6 +29,7 @@
 #define LC_FILE_HOLD (INT64_C(1) * 1000000000) /* how long a file that looks like a copy waits */
 #define LC_FILE_RETRY_FIRST (INT64_C(1) * 1000000000)
 #define LC_FILE_RETRY_MOST (INT64_C(30) * 1000000000)
+#define LC_FILE_RETRY_DESCRIPTORS (INT64_C(100) * 1000000)
 #define LC_FILE_ONCE_TRIES 3u
 #define LC_FILE_SHRUNK 64u
 
@@ -69,6 +70,7 @@ typedef struct lc_file_monitor {
   bool timer_open, started, running, stopping, stop_asked, stopped, closing, closed_rest, finished, scheduling;
   bool first_done; /* the first scan is complete */
   uint32_t once_left, once_unread;
+  uint32_t max_open;     /* options.max_open_files, or less when the system gives fewer */
   uint32_t permits_used; /* descriptors held or promised to jobs */
   uint32_t jobs;         /* under way */
   bool starved;          /* waits for room in the pool */
@@ -128,7 +130,8 @@ void lc_file_close_fds(lc_file_monitor *monitor, int *fds, uint32_t n);
 /* file_outcome.c */
 /* It has lost its last name, or has one after all. */
 void lc_file_note_deleted(lc_file_monitor *monitor, lc_file *file, bool deleted);
-void lc_file_looked(lc_file_monitor *monitor, lc_file_work *work);
+/* `later`: the system gave no more descriptors, so a file that was skipped is not tried again at once. */
+void lc_file_looked(lc_file_monitor *monitor, lc_file_work *work, bool later);
 /* Nothing more of it can be read, and `lost` bytes were not: delivers its end. */
 void lc_file_give_up(lc_file_monitor *monitor, lc_file *file, uint64_t lost);
 void lc_file_settled(lc_monitor *monitor, lc_source *source);

@@ -120,6 +120,7 @@ static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc
   lc_file_monitor *monitor = lc_file_monitor_of(base);
   base->feed = feed;
   monitor->runtime = runtime;
+  monitor->max_open = monitor->options.max_open_files;
   uint32_t block = lc_feed_block_size(feed);
   monitor->how =
       (lc_file_how){.feed = feed,

@@ -43,7 +43,7 @@ static int open_renamed(lc_file_job *job, lc_file_work *work) {
 
 static bool open_file(lc_file_job *job, lc_file_work *work) {
   lc_file *file = work->file;
-  if (job->permits == 0) {
+  if (job->permits == 0 || job->no_descriptors) {
     work->look = LC_LOOK_SKIPPED;
     return false;
   }
@@ -51,6 +51,11 @@ static bool open_file(lc_file_job *job, lc_file_work *work) {
   if (fd == -ENOENT) fd = open_renamed(job, work);
   if (fd == -ENOENT) {
     work->look = LC_LOOK_GONE;
+    return false;
+  }
+  if (fd == -EMFILE || fd == -ENFILE) {
+    job->no_descriptors = true;
+    work->look = LC_LOOK_SKIPPED;
     return false;
   }
   if (fd < 0) return fail(work, -fd);

@@ -246,7 +246,7 @@ static void failed(lc_file_monitor *monitor, lc_file *file, int error) {
   file->retry_ns = file->retry_ns * 2 < LC_FILE_RETRY_MOST ? file->retry_ns * 2 : LC_FILE_RETRY_MOST;
 }
 
-void lc_file_looked(lc_file_monitor *monitor, lc_file_work *work) {
+void lc_file_looked(lc_file_monitor *monitor, lc_file_work *work, bool later) {
   lc_file *file = work->file;
   note_path(monitor, file, work->found_path);
   note_stat(monitor, file, work);
@@ -257,7 +257,8 @@ void lc_file_looked(lc_file_monitor *monitor, lc_file_work *work) {
       done(monitor, file, work);
       break;
     case LC_LOOK_SKIPPED:
-      lc_file_wake(monitor, file);
+      if (later) lc_file_wake_at(monitor, file, lc_clock_mono() + LC_FILE_RETRY_DESCRIPTORS);
+      else lc_file_wake(monitor, file);
       break;
     case LC_LOOK_GONE:
       gone(monitor, file);

@@ -79,6 +79,7 @@ typedef struct lc_file_job {
   lc_batch *filled;  /* done, linked in order */
   lc_batch **filled_end;
   uint32_t permits;  /* descriptors that may be opened beyond those that the files have */
+  bool no_descriptors; /* the system gave none: no more files are opened */
   int *close_fds;    /* owned: closed first; each gives a permit */
   uint32_t n_close;
   lc_prefix prefix;

@@ -131,7 +131,7 @@ static void add_works(lc_file_monitor *monitor, lc_file_job *job) {
 static void add_permits(lc_file_monitor *monitor, lc_file_job *job) {
   uint32_t need = 0;
   for (uint32_t i = 0; i < job->n_works; i++) need += job->works[i].file->fd < 0 && !job->works[i].end;
-  uint32_t most = monitor->options.max_open_files;
+  uint32_t most = monitor->max_open;
   uint32_t unused = most > monitor->permits_used ? most - monitor->permits_used : 0;
   job->permits = need < unused ? need : unused;
   monitor->permits_used += job->permits;
@@ -180,6 +180,27 @@ static void return_rest(lc_file_monitor *monitor, lc_file_job *job) {
   monitor->permits_used -= job->permits;
 }
 
+/* The system gives no more descriptors: keeps fewer from now on, and lets the longest idle go. */
+static void keep_fewer(lc_file_monitor *monitor) {
+  uint32_t most = monitor->permits_used / 2 > 0 ? monitor->permits_used / 2 : 1;
+  if (most < monitor->max_open) {
+    lc_log(LC_LOG_WARN, LC_FILE_LOG, "no more descriptors are to be had: keeping fewer files open; raise the limit "
+           "(ulimit -n, LimitNOFILE=) or set max_open_files", LC_S("name", monitor->base.resource.name),
+           LC_I("open_files_at_most", most));
+    monitor->max_open = most;
+  }
+  while (monitor->permits_used > monitor->max_open && monitor->open_first != NULL) {
+    lc_file *idle = monitor->open_first;
+    int *fds = malloc(sizeof *fds);
+    if (fds == NULL) return; /* the next job that needs one closes it */
+    *fds = idle->fd;
+    lc_file_set_closable(monitor, idle, false);
+    idle->fd = -1;
+    monitor->permits_used--;
+    lc_file_close_fds(monitor, fds, 1);
+  }
+}
+
 static void count_job(lc_file_monitor *monitor, const lc_file_job *job) {
   monitor->stats.jobs++;
   monitor->stats.looks += job->n_works;
@@ -200,8 +221,9 @@ static void job_done(uv_work_t *request, int status) {
   count_job(monitor, job);
   for (uint32_t i = 0; i < job->n_works; i++) {
     job->works[i].file->busy = false;
-    lc_file_looked(monitor, &job->works[i]);
+    lc_file_looked(monitor, &job->works[i], job->no_descriptors);
   }
+  if (job->no_descriptors) keep_fewer(monitor);
   lc_file_job_destroy(job);
   monitor->jobs--;
   lc_file_check_deleted(monitor);

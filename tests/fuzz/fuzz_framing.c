@@ -1,4 +1,5 @@
-/* Framing and joining against the obvious way: whatever the bytes and wherever the blocks are cut, the lines are the same.
+/* Framing and joining against the obvious way: whatever the bytes and wherever the blocks are cut, the lines are the
+ * same.
  *
  * The input: one byte for the line limit, one for the blocks, the rest is text. */
 #include <stdint.h>

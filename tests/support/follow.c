@@ -38,9 +38,10 @@ static void make_monitor(follow *self) {
   lc_error error = {0};
   if (self->make != NULL) {
     self->monitor = self->make(self, self->test->registry);
-  } else if (lc_file_monitor_create(&self->options, self->test->registry, "m", "t.lua:1", &self->monitor, &error) != 0) {
-    fail_msg("%s", error.message);
+    return;
   }
+  int rc = lc_file_monitor_create(&self->options, self->test->registry, "m", "t.lua:1", &self->monitor, &error);
+  if (rc != 0) fail_msg("%s", error.message);
 }
 
 void follow_start(follow *self, bool once) {

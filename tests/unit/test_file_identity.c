@@ -70,7 +70,9 @@ static void test_marks_do_not_depend_on_pieces(void **state) {
 
 static void test_packed_mark(void **state) {
   (void)state;
-  lc_file_mark mark = {.offset = 9, .base = 2, .chain = 3, .part = 4, .head = 5, .size = 10, .head_len = 7, .flags = 1}, back;
+  lc_file_mark mark = {
+      .offset = 9, .base = 2, .chain = 3, .part = 4, .head = 5, .size = 10, .head_len = 7, .flags = 1};
+  lc_file_mark back;
   lc_mark packed;
   lc_file_mark_pack(&mark, &packed);
   assert_true(lc_file_mark_unpack(&packed, &back));

@@ -1,5 +1,5 @@
-/* The file monitor through the real pipeline: following, rotation, truncation, restarts. Each row of the wounds of other
- * collectors that concerns files is a test here or in tests/e2e/test_file_monitor.py. */
+/* The file monitor through the real pipeline: following, rotation, truncation, restarts. Each row of the wounds of
+ * other collectors that concerns files is a test here or in tests/e2e/test_file_monitor.py. */
 #include "monitor/file_monitor.h"
 
 #include <fcntl.h>
@@ -17,7 +17,9 @@ static void begin(follow *self, void **state, const char *pattern) {
   follow_glob(self, pattern);
 }
 
-static void put(follow *self, const char *name, const char *text) { lc_test_append(self->test, name, text, strlen(text)); }
+static void put(follow *self, const char *name, const char *text) {
+  lc_test_append(self->test, name, text, strlen(text));
+}
 
 static void move(follow *self, const char *from, const char *to) {
   assert_int_equal(rename(lc_test_path(self->test, from), lc_test_path(self->test, to)), 0);
