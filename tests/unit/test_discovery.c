@@ -257,6 +257,49 @@ static void test_parent_moves(void **state) {
   end(&w);
 }
 
+/* A file is made at every moment between the making of its folder and its first scan. */
+static void test_new_folder_race(void **state) {
+  watcher w = {.test = *state};
+  begin(&w, state, &(setup){.paths = {"*/deep/*.log"}});
+  w.quiet = true;
+  char name[64];
+  for (unsigned i = 0; i < 400; i++) {
+    (void)snprintf(name, sizeof name, "%u", i);
+    make_dir(&w, name);
+    for (unsigned k = 0; k < i % 10; k++) (void)uv_run(&w.test->loop, UV_RUN_NOWAIT);
+    (void)snprintf(name, sizeof name, "%u/deep", i);
+    make_dir(&w, name);
+    for (unsigned k = 0; k < i % 40; k++) (void)uv_run(&w.test->loop, UV_RUN_NOWAIT);
+    (void)snprintf(name, sizeof name, "%u/deep/a.log", i);
+    touch(&w, name, "");
+    if (i % 3 == 0) run_until(&w, w.found == i + 1);
+  }
+  run_until(&w, w.found == 400);
+  end(&w);
+}
+
+/* Events of a folder whose first scan is not back yet: nobody knows the watch. */
+static void test_events_during_scan(void **state) {
+  watcher w = {.test = *state};
+  char name[64];
+  const unsigned before = 2000, during = 400;
+  make_dir(&w, "prepared");
+  for (unsigned i = 0; i < before; i++) {
+    (void)snprintf(name, sizeof name, "prepared/%u.log", i);
+    touch(&w, name, "");
+  }
+  begin(&w, state, &(setup){.paths = {"in*/*.log"}});
+  w.quiet = true;
+  move(&w, "prepared", "in");
+  for (unsigned i = 0; i < during; i++) {
+    (void)snprintf(name, sizeof name, "in/late-%u.log", i);
+    touch(&w, name, "");
+    (void)uv_run(&w.test->loop, UV_RUN_NOWAIT);
+  }
+  run_until(&w, w.found == before + during);
+  end(&w);
+}
+
 static void make_socket(watcher *w, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", lc_test_path(w->test, name));
@@ -580,15 +623,26 @@ static void test_bad_options(void **state) {
 
 int main(void) {
   lc_log_setup(open("/dev/null", O_WRONLY | O_CLOEXEC), LC_LOG_DEBUG, LC_LOG_JSON);
-  const struct CMUnitTest tests[] = {lc_test_case(test_first_scan),     lc_test_case(test_follow_names),
-                                     lc_test_case(test_quick_rotation), lc_test_case(test_folders_come_and_go),
-                                     lc_test_case(test_parent_moves),   lc_test_case(test_skips),
-                                     lc_test_case(test_links_off),      lc_test_case(test_link_target),
-                                     lc_test_case(test_aliases),        lc_test_case(test_link_swap),
-                                     lc_test_case(test_many),           lc_test_case(test_overflow),
-                                     lc_test_case(test_sweep),          lc_test_case(test_no_descriptors),
-                                     lc_test_case(test_no_inotify),     lc_test_case(test_unreadable),
-                                     lc_test_case(test_out_of_memory),  lc_test_case(test_close),
+  const struct CMUnitTest tests[] = {lc_test_case(test_first_scan),
+                                     lc_test_case(test_follow_names),
+                                     lc_test_case(test_quick_rotation),
+                                     lc_test_case(test_folders_come_and_go),
+                                     lc_test_case(test_parent_moves),
+                                     lc_test_case(test_new_folder_race),
+                                     lc_test_case(test_events_during_scan),
+                                     lc_test_case(test_skips),
+                                     lc_test_case(test_links_off),
+                                     lc_test_case(test_link_target),
+                                     lc_test_case(test_aliases),
+                                     lc_test_case(test_link_swap),
+                                     lc_test_case(test_many),
+                                     lc_test_case(test_overflow),
+                                     lc_test_case(test_sweep),
+                                     lc_test_case(test_no_descriptors),
+                                     lc_test_case(test_no_inotify),
+                                     lc_test_case(test_unreadable),
+                                     lc_test_case(test_out_of_memory),
+                                     lc_test_case(test_close),
                                      lc_test_case(test_bad_options)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
