@@ -21,7 +21,8 @@ struct lc_inotify {
   void *arg;
   void (*closed)(void *arg);
   void *closed_arg;
-  unsigned n_handles; /* not closed yet */
+  uv_work_t close_job;
+  unsigned n_handles; /* not closed yet, and the job that closes the descriptor */
   unsigned wakes;     /* in a row */
   uint64_t last;      /* ns: when the last wake-up was done */
   bool closing;
@@ -110,7 +111,7 @@ int lc_inotify_open(uv_loop_t *loop, const lc_inotify_callbacks *callbacks, void
   }
   lc_require(uv_timer_init(loop, &inotify->timer) == 0);
   inotify->poll.data = inotify->timer.data = inotify;
-  inotify->n_handles = 2;
+  inotify->n_handles = 3;
   inotify->callbacks = callbacks;
   inotify->arg = arg;
   wait_for(inotify, false);
@@ -130,13 +131,27 @@ void lc_inotify_remove(lc_inotify *inotify, int wd) {
   (void)inotify_rm_watch(inotify->fd, wd); /* EINVAL: its file was deleted */
 }
 
-static void on_closed(uv_handle_t *handle) {
-  lc_inotify *inotify = handle->data;
+static void one_closed(lc_inotify *inotify) {
   if (--inotify->n_handles > 0) return;
   void (*closed)(void *arg) = inotify->closed;
   void *arg = inotify->closed_arg;
   free(inotify);
   if (closed != NULL) closed(arg);
+}
+
+static void on_closed(uv_handle_t *handle) {
+  one_closed(handle->data);
+}
+
+/* Pool thread. Only read from: whatever close says, nothing is lost. */
+static void close_descriptor(uv_work_t *job) {
+  lc_inotify *inotify = job->data;
+  (void)close(inotify->fd);
+}
+
+static void on_descriptor_closed(uv_work_t *job, int status) {
+  (void)status; /* never canceled */
+  one_closed(job->data);
 }
 
 void lc_inotify_close(lc_inotify *inotify, void (*closed)(void *arg), void *arg) {
@@ -146,7 +161,8 @@ void lc_inotify_close(lc_inotify *inotify, void (*closed)(void *arg), void *arg)
   inotify->closed_arg = arg;
   uv_close((uv_handle_t *)&inotify->poll, on_closed);
   uv_close((uv_handle_t *)&inotify->timer, on_closed);
-  /* After uv_close has taken it out of epoll. Only read from: whatever close says, nothing is lost. */
-  (void)close(inotify->fd);
-  inotify->fd = -1;
+  /* uv_close has taken it out of epoll. In the pool, because the kernel waits 10 to 20 ms for its last readers. */
+  inotify->close_job.data = inotify;
+  int rc = uv_queue_work(inotify->poll.loop, &inotify->close_job, close_descriptor, on_descriptor_closed);
+  lc_require(rc == 0); /* it can only fail for want of a callback */
 }

@@ -244,7 +244,10 @@ static void set_timer(lc_discovery *d) {
 
 static void open_inotify(lc_discovery *d, lc_log_level level) {
   lc_error error = {0};
-  if (lc_inotify_open(d->loop, &lc_discovery_inotify, d, &d->inotify, &error) == 0) return;
+  if (lc_inotify_open(d->loop, &lc_discovery_inotify, d, &d->inotify, &error) == 0) {
+    d->n_open++;
+    return;
+  }
   d->inotify = NULL;
   lc_log(level, LC_DISCOVERY_LOG, "all folders are polled", LC_S("error", error.message));
 }
@@ -326,6 +329,7 @@ int lc_discovery_create(const lc_discovery_options *options, uv_loop_t *loop, co
     goto failed;
   }
   d->timer.data = d;
+  d->n_open = 1;
   *ret = d;
   return 0;
 failed:
@@ -356,8 +360,14 @@ static void on_inotify_closed(void *arg) {
   one_closed(arg);
 }
 
+bool lc_discovery_rest(lc_discovery *d) {
+  if (d->job != NULL || d->closing) return false; /* a job may be setting watches */
+  if (d->inotify != NULL) lc_inotify_close(d->inotify, on_inotify_closed, d);
+  d->inotify = NULL;
+  return true;
+}
+
 static void close_handles(lc_discovery *d) {
-  d->n_open = d->inotify != NULL ? 2 : 1;
   if (d->inotify != NULL) lc_inotify_close(d->inotify, on_inotify_closed, d);
   uv_close((uv_handle_t *)&d->timer, on_timer_closed);
 }

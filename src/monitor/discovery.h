@@ -60,6 +60,8 @@ typedef struct lc_discovery lc_discovery;
 int lc_discovery_create(const lc_discovery_options *options, uv_loop_t *loop, const lc_discovery_events *events,
                         void *arg, lc_discovery **ret, lc_error *error) LC_CHECK;
 void lc_discovery_start(lc_discovery *discovery);
+/* Nothing needs to be watched any more: lets go of what the watching holds. False: not now, ask again later. */
+bool lc_discovery_rest(lc_discovery *discovery);
 /* No more events. `closed` is called on the loop, later, when nothing is held any more and it has been freed; also when
  * it was never started. */
 void lc_discovery_close(lc_discovery *discovery, void (*closed)(void *arg));

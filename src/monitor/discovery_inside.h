@@ -52,7 +52,7 @@ struct lc_discovery {
   int strays[LC_DISCOVERY_STRAYS]; /* watches that had events before their job was back */
   uint32_t n_strays;               /* one more than fit: any watch may be one */
   void (*closed)(void *arg);
-  unsigned n_open; /* handles */
+  unsigned n_open; /* not closed yet: the timer, inotify */
   struct {
     uint64_t scans, sweeps, failed, overflows, aliases, skipped[LC_NAME_KINDS];
   } stats;

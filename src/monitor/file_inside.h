@@ -69,6 +69,7 @@ typedef struct lc_file_monitor {
   int64_t timer_ns; /* monotonic; 0: not set */
   bool timer_open, started, running, stopping, stop_asked, stopped, closing, closed_rest, finished, scheduling;
   bool first_done; /* the first scan is complete */
+  bool resting;    /* with once: discovery watches no more */
   uint32_t once_left, once_unread;
   uint32_t max_open;     /* options.max_open_files, or less when the system gives fewer */
   uint32_t permits_used; /* descriptors held or promised to jobs */

@@ -7,6 +7,7 @@
 #include "monitor/file_inside.h"
 
 #define LOOK_FIRST (10 * LC_MILLISECOND)
+#define ONCE_FEW 8u /* all files are looked through when at most so many are left */
 
 void lc_file_once_done(lc_file_monitor *monitor, lc_file *file, const char *unread) {
   if (!file->once_open) return;
@@ -18,8 +19,23 @@ void lc_file_once_done(lc_file_monitor *monitor, lc_file *file, const char *unre
          LC_I("offset", file->mark.offset), LC_I("size", file->limit));
 }
 
+static void look_for_unopened(void *arg, lc_file *file) {
+  bool *any = arg;
+  if (file->once_open && file->fd < 0) *any = true;
+}
+
+/* With once: when the last files are all open, none has to be found again under another name. The kernel takes 10 to
+ * 20 ms to end the watching; it shall do so beside the reading, not when all wait for the end. */
+static void rest_discovery(lc_file_monitor *monitor) {
+  if (monitor->resting || monitor->once_left == 0 || monitor->once_left > ONCE_FEW) return;
+  bool any = false;
+  lc_file_table_each(&monitor->files, look_for_unopened, &any);
+  if (!any) monitor->resting = lc_discovery_rest(monitor->discovery);
+}
+
 void lc_file_check_finished(lc_file_monitor *monitor) {
   if (!monitor->runtime->once || !monitor->running || monitor->finished || monitor->stopping) return;
+  rest_discovery(monitor);
   if (monitor->once_left > 0 || monitor->jobs > 0 || monitor->urgent.n > 0) return;
   monitor->finished = true;
   lc_monitor_finished(&monitor->base, monitor->once_unread);
