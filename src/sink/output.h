@@ -3,8 +3,8 @@
  *     rc = lc_output_open(output, &context, &error);          // creates, or finds again and locks
  *     rc = lc_output_write(output, iov, &at, n, &error);      // appends
  *
- * Files are appended to (O_APPEND), never written at an offset: when somebody else cuts or extends a file of ours, no hole
- * is padded with zeroes and no foreign byte is overwritten; where the file then ends is what the kernel says.
+ * Files are appended to (O_APPEND), never written at an offset: when somebody else cuts or extends a file of ours, no
+ * hole is padded with zeroes and no foreign byte is overwritten; where the file then ends is what the kernel says.
  *
  * Thread: the job that has the sink, but for `shown`, `listed` and the list of changes, which are the loop thread's. */
 #ifndef LC_SINK_OUTPUT_H
@@ -97,8 +97,8 @@ int lc_output_open(lc_output *output, const lc_output_rules *rules, lc_output_fo
 bool lc_output_in_place(const lc_output *output);
 /* Closes it if it is open. A failure is reported and leaves it closed. */
 int lc_output_close(lc_output *output, lc_error *error) LC_CHECK;
-/* Appends the pieces [*at, n), moving *at and cutting what is written off the pieces: after a failure the same call goes
- * on where it stopped. */
+/* Appends the pieces [*at, n), moving *at and cutting what is written off the pieces: after a failure the same call
+ * goes on where it stopped. */
 int lc_output_write(lc_output *output, struct iovec *iov, size_t *at, size_t n, lc_error *error) LC_CHECK;
 int lc_output_sync(lc_output *output, lc_error *error) LC_CHECK;
 

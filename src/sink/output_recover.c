@@ -91,7 +91,8 @@ static int by_file(const void *a, const void *b) {
   return (x->row.id > y->row.id) - (x->row.id < y->row.id);
 }
 
-/* Of several rows of one file the latest counts: the file had been moved away, came back, and was taken for a new one. */
+/* Of several rows of one file the latest counts: the file had been moved away, came back, and was taken for a new one.
+ */
 static int drop_doubles(recovery *self) {
   if (self->n < 2) return 0;
   found_row **sorted = calloc(self->n, sizeof(found_row *));
@@ -182,8 +183,10 @@ static int cut(const recovery *self, const found_row *one, lc_error *error) {
   if (rc == 0 && !lc_file_id_is(&file, one->row.inode, one->row.birth_ns)) {
     rc = lc_error_set(error, LC_EBUSY, "%s was replaced while it was recovered", one->path);
   }
-  if (rc == 0 && ftruncate(fd, (off_t)one->row.length) != 0) rc = lc_error_sys(error, errno, "cannot cut %s", one->path);
-  if (rc == 0 && self->set->rules.durable && fsync(fd) != 0) rc = lc_error_sys(error, errno, "cannot sync %s", one->path);
+  if (rc == 0 && ftruncate(fd, (off_t)one->row.length) != 0)
+    rc = lc_error_sys(error, errno, "cannot cut %s", one->path);
+  if (rc == 0 && self->set->rules.durable && fsync(fd) != 0)
+    rc = lc_error_sys(error, errno, "cannot sync %s", one->path);
   if (close(fd) != 0 && rc == 0) rc = lc_error_sys(error, errno, "cannot close %s", one->path);
   return rc;
 }
@@ -230,8 +233,10 @@ static int mend_length(recovery *self, found_row *one, lc_error *error) {
   if (one->packed || one->file.size == one->row.length) return 0;
   if (one->file.size > one->row.length) return mend_longer(self, one, error);
   lc_output_set_count(self->set, LC_COUNT_shorter, 1);
-  lc_log(LC_LOG_ERROR, "file_sink", "an output is shorter than saved: lines that were delivered are missing from it; it "
-         "goes on at its end", LC_S("name", self->set->name), LC_S("path", one->path), LC_I("saved", one->row.length),
+  lc_log(LC_LOG_ERROR, "file_sink",
+         "an output is shorter than saved: lines that were delivered are missing from it; it "
+         "goes on at its end",
+         LC_S("name", self->set->name), LC_S("path", one->path), LC_I("saved", one->row.length),
          LC_I("size", one->file.size));
   return accept_length(one, error);
 }

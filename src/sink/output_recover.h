@@ -1,7 +1,7 @@
 /* What an earlier run left: finds the outputs of a sink again and makes each end where its cursors say.
  *
- * Each row's file is looked for by identity at its path, at the name that a rotation was giving it, and among all names of
- * its folder. Then, by its length:
+ * Each row's file is looked for by identity at its path, at the name that a rotation was giving it, and among all names
+ * of its folder. Then, by its length:
  *
  *   as saved                                 nothing to do
  *   longer, and the sink is replayable, and  the rest is cut: it will be written again

@@ -96,8 +96,8 @@ static uint32_t first_entry(const lc_output_folder *folder, uint64_t inode) {
   return low;
 }
 
-int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t inode, int64_t birth_ns, char **ret_path,
-                     lc_error *error) {
+int lc_output_folder_search(lc_output_folder *folder, const char *path, uint64_t inode, int64_t birth_ns,
+                            char **ret_path, lc_error *error) {
   int rc = load(folder, path, error);
   if (rc != 0) return rc;
   for (uint32_t i = first_entry(folder, inode); i < folder->n && folder->entries[i].inode == inode; i++) {

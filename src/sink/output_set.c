@@ -289,8 +289,8 @@ static int retire(lc_output_set *set, lc_output *output, lc_error *error) {
     if (rc != 0) free(path);
     return rc;
   }
-  /* A file that was only moved away, perhaps with its folder, may come back: its row stays until the next start has looked
-   * for it. */
+  /* A file that was only moved away, perhaps with its folder, may come back: its row stays until the next start has
+   * looked for it. */
   if (is_deleted(output)) {
     rc = forget_row(set, output, error);
     if (rc != 0) return rc;
