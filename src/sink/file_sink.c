@@ -158,6 +158,7 @@ static int sink_open(lc_writer *writer, lc_runtime *runtime, lc_error *error) {
   set->store = runtime->store;
   set->rules.own = runtime->own;
   set->descriptors = &writer->sink.resource.descriptors;
+  set->memory = &writer->sink.resource.bytes;
   int rc = uv_timer_init(runtime->loop, &self->timer);
   lc_require(rc == 0); /* it cannot fail */
   self->timer.data = self;

@@ -42,6 +42,7 @@ typedef struct lc_output_set {
   lc_output_rules rules;
   lc_store *store;               /* borrowed */
   _Atomic int64_t *descriptors;  /* counts open files; borrowed; may be NULL */
+  _Atomic int64_t *memory;       /* what the outputs take, bytes; borrowed; may be NULL */
   /* The job's. */
   lc_output **table; /* owned; by path; open addressing */
   uint32_t cap;

@@ -3,6 +3,8 @@
 
 #include "sink/output_set.h"
 
+#define USUAL_PATH 64u /* bytes: what a path takes, for the figures */
+
 static void show(lc_output_set *set, lc_output *output) {
   output->shown = output->settled;
   if (output->in_changed) return;
@@ -66,6 +68,9 @@ void lc_output_set_publish(lc_output_set *set) {
   }
   hand_over_turned(set);
   hand_over_dead(set);
+  if (set->memory == NULL) return;
+  uint64_t outputs = (uint64_t)atomic_load(&set->n) + atomic_load(&set->n_closed);
+  atomic_store(set->memory, (int64_t)(outputs * (sizeof(lc_output) + USUAL_PATH) + set->cap * sizeof(lc_output *)));
 }
 
 int lc_output_set_snapshot(lc_output_set *set, struct lc_changes *changes, lc_error *error) {

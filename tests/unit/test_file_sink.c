@@ -1,6 +1,7 @@
 /* The file, stdout and null sinks in a pipeline, with a real loop and pool; and their options. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,7 @@ static void turn(run *self) {
   uv_run(&self->test->loop, UV_RUN_ONCE);
 }
 
-static void finish(run *self) {
+static void run_all(run *self) {
   lc_error error = {0};
   int rc = open_all(self, &error);
   if (rc != 0) fail_msg("%s", error.message);
@@ -94,6 +95,10 @@ static void finish(run *self) {
   uv_timer_start(&self->poll, on_poll, 1, 1);
   while (!uv_is_closing((uv_handle_t *)&self->poll)) turn(self);
   uv_run(&self->test->loop, UV_RUN_NOWAIT);
+}
+
+static void finish(run *self) {
+  run_all(self);
   assert_false(self->result.failed);
   assert_int_equal(self->result.unacked, 0);
 }
@@ -307,6 +312,39 @@ static void test_the_stdout_sink_writes(void **state) {
   end(&r);
 }
 
+/* The reader of standard output is gone: the sink waits, says so, and a stop does not hang on it. */
+static void stop_when_failing(run *self) {
+  if (self->acted || atomic_load(&self->sinks[0]->resource.errors) < 1) return;
+  self->acted = true;
+  lc_buf buf = {0};
+  assert_int_equal(self->sinks[0]->resource.ops->stats(&self->sinks[0]->resource, &buf), 0);
+  assert_non_null(strstr(lc_buf_cstr(&buf), "broken pipe"));
+  lc_buf_free(&buf);
+  lc_engine_stop(self->engine, INT64_C(50000000));
+}
+
+static void test_a_stdout_without_a_reader_is_an_error_and_no_loss(void **state) {
+  run r;
+  int ends[2];
+  begin(&r, *state);
+  (void)signal(SIGPIPE, SIG_IGN);
+  lc_error error = {0};
+  const lc_stdout_sink_options options = {.format = LC_SINK_RAW};
+  assert_int_equal(lc_stdout_sink_create(&options, r.test->registry, NULL, "t.lua:1", &r.sinks[r.n_sinks++], &error), 0);
+  double_monitor_partition(r.monitor, "a", 1000);
+  assert_int_equal(pipe(ends), 0);
+  assert_int_equal(close(ends[0]), 0);
+  (void)fflush(stdout);
+  int before = swap_stdout(ends[1]);
+  r.act = stop_when_failing;
+  run_all(&r);
+  assert_int_equal(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
+  assert_int_equal(close(before) | close(ends[1]), 0);
+  assert_true(r.acted);
+  assert_int_equal(stat_of(r.sinks[0], "records"), 0);
+  end(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_writes_each_source_into_its_file),
@@ -318,6 +356,7 @@ int main(void) {
       lc_test_case(test_memory_shortage_at_creation),
       lc_test_case(test_the_null_sink_counts),
       lc_test_case(test_the_stdout_sink_writes),
+      lc_test_case(test_a_stdout_without_a_reader_is_an_error_and_no_loss),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

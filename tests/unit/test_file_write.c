@@ -214,6 +214,20 @@ static void test_pauses_below_min_free(void **state) {
   rig_kill(&self);
 }
 
+/* A close that fails is counted and said, and the sink goes on. */
+static void test_a_failed_close_is_reported(void **state) {
+  rig self;
+  assert_int_equal(rig_open(&self, *state, "{s}.log", true), 0);
+  self.set.max_open = 1;
+  assert_int_equal(rig_write(&self, "{\"s\":\"a\"}\n"), 0);
+  assert_int_equal(close(self.set.newest->fd), 0); /* so that ours fails */
+  assert_int_equal(rig_write(&self, "{\"s\":\"b\"}\n"), 0);
+  assert_int_equal(rig_count(&self, LC_COUNT_close_failures), 1);
+  assert_int_equal(rig_write(&self, "{\"s\":\"a\"}\n"), 0);
+  assert_file(*state, "a.log", "{\"s\":\"a\"}\n{\"s\":\"a\"}\n");
+  rig_kill(&self);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_appends_lines_as_they_came),
@@ -230,6 +244,7 @@ int main(void) {
       lc_test_case(test_refuses_what_logcap_writes_already),
       lc_test_case(test_does_not_follow_links_nor_write_pipes),
       lc_test_case(test_pauses_below_min_free),
+      lc_test_case(test_a_failed_close_is_reported),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
