@@ -21,7 +21,7 @@ void lc_file_once_done(lc_file_monitor *monitor, lc_file *file, const char *unre
 
 static void look_for_unopened(void *arg, lc_file *file) {
   bool *any = arg;
-  if (file->once_open && file->fd < 0) *any = true;
+  if (file->once_open && (file->busy || file->fd < 0)) *any = true; /* busy: `fd` belongs to its job */
 }
 
 /* With once: when the last files are all open, none has to be found again under another name. The kernel takes 10 to
