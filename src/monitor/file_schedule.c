@@ -280,11 +280,18 @@ static bool start_job(lc_file_monitor *monitor) {
   return false;
 }
 
+/* With one file and much to read in it: reading and writing in one job moves more for less than two that take turns. */
+static bool better_wait(lc_file_monitor *monitor) {
+  return monitor->ready.n + monitor->urgent.n == 1 && to_read(peek_ready(monitor)) > LC_FILE_WORTH_WAITING &&
+         lc_feed_better_wait(monitor->base.feed);
+}
+
 void lc_file_schedule(lc_file_monitor *monitor) {
   if (!monitor->running || monitor->stopping || monitor->scheduling) return;
   monitor->scheduling = true; /* delivering may call back */
-  while (monitor->jobs < LC_FILE_JOBS && peek_ready(monitor) != NULL && !monitor->starved && start_job(monitor))
-    continue;
+  while (monitor->jobs < LC_FILE_JOBS && peek_ready(monitor) != NULL && !monitor->starved && !better_wait(monitor)) {
+    if (!start_job(monitor)) break;
+  }
   monitor->scheduling = false;
 }
 

@@ -1,14 +1,32 @@
 #include "base/clock.h"
 #include "pipeline/inside.h"
 
+/* Whether the pipeline's sink can write in the read job at all. */
+static bool lends(const lc_pipeline *pipeline) {
+  return pipeline->n_edges == 1 && pipeline->n_pool_stages == pipeline->n_stages &&
+         pipeline->edges[0].sink->ops->lend != NULL;
+}
+
+bool lc_feed_better_wait(lc_feed *feed) {
+  lc_pipeline *pipeline = feed->pipeline;
+  if (!lends(pipeline) || pipeline->lent != NULL || pipeline->carriers > 0) return false;
+  if (pipeline->first == NULL && pipeline->edges[0].in_flight == 0) return false;
+  pipeline->room = true;
+  return true;
+}
+
+bool lc_pipeline_reader_waits(const lc_pipeline *pipeline) {
+  return pipeline->room && lends(pipeline) && pipeline->first == NULL && pipeline->edges[0].in_flight == 0;
+}
+
 void lc_carrier_begin(lc_feed *feed, lc_carrier *carrier) {
   lc_pipeline *pipeline = feed->pipeline;
   *carrier = (lc_carrier){.feed = feed};
   pipeline->carriers++;
-  if (pipeline->n_edges != 1 || pipeline->n_pool_stages != pipeline->n_stages) return;
+  if (!lends(pipeline)) return;
   if (pipeline->first != NULL || pipeline->lent != NULL || pipeline->engine->phase != LC_ENGINE_RUNS) return;
   lc_sink *sink = pipeline->edges[0].sink;
-  if (sink->ops->lend == NULL || pipeline->edges[0].in_flight > 0) return;
+  if (pipeline->edges[0].in_flight > 0) return;
   lc_delivery *delivery = lc_delivery_create_lent(&pipeline->edges[0]);
   if (delivery == NULL) return; /* out of memory: the batches take the longer way */
   if (!sink->ops->lend(sink)) {

@@ -367,7 +367,7 @@ static void on_idle(uv_idle_t *idle) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
     lc_pipeline_give_room(pipeline);
-    more = lc_pipeline_pump(pipeline) || more;
+    more = lc_pipeline_pump(pipeline) || lc_pipeline_reader_waits(pipeline) || more;
   }
   while (advance(engine)) more = true;
   if (!more && !uv_is_closing((uv_handle_t *)idle)) uv_idle_stop(idle);

@@ -164,6 +164,8 @@ int lc_pipeline_open(lc_pipeline *pipeline, lc_error *error);
 bool lc_pipeline_at_rest(const lc_pipeline *pipeline);
 void lc_pipeline_discard_queue(lc_pipeline *pipeline);
 void lc_pipeline_give_room(lc_pipeline *pipeline);
+/* carrier.c: a reader waits for the sink to be lent to it, and nothing stands in its way any more. */
+bool lc_pipeline_reader_waits(const lc_pipeline *pipeline);
 const char *lc_pipeline_name(const lc_pipeline *pipeline);
 
 /* delivery.c */
