@@ -30,6 +30,7 @@ typedef struct file_sink {
   lc_error pack_error;
   uint64_t pack_not_before; /* loop time, ms */
   int64_t pack_until_ns;    /* the job's; 0: not closing */
+  bool tend_again;      /* the job's: upkeep was not done with all */
   uint32_t retained_at; /* how many rotations there were at the last commit */
   bool opened, packing;
   bool letting_go; /* the writer has ended: nothing is left but compression and what is held */
@@ -52,8 +53,9 @@ static int sink_sync(lc_writer *writer, lc_error *error) { return lc_output_set_
 static void sink_tend(lc_writer *writer) {
   file_sink *self = of_writer(writer);
   int64_t now_ns = lc_clock_wall();
-  if (self->writing.batch == NULL) lc_rotation_turn_aged(&self->writing.rotation, &self->set, now_ns);
-  if (lc_retention_wanted(&self->retention)) lc_retention_apply(&self->retention, &self->set, now_ns);
+  bool half_written = self->writing.batch != NULL;
+  self->tend_again = !half_written && lc_rotation_turn_aged(&self->writing.rotation, &self->set, now_ns);
+  if (lc_retention_wanted(&self->retention)) lc_retention_apply(&self->retention, &self->set, half_written, now_ns);
 }
 
 /* When the sink closes, compression gets a little while, then stops: the next start goes on with what is left. */
@@ -115,6 +117,8 @@ static void sink_publish(lc_writer *writer) {
   file_sink *self = of_writer(writer);
   lc_output_set_publish(&self->set);
   start_packing(self);
+  if (self->tend_again && !lc_writer_closing(writer)) lc_writer_tend(writer);
+  self->tend_again = false;
 }
 
 static int sink_snapshot(lc_sink *sink, struct lc_changes *changes, lc_error *error) {

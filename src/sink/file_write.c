@@ -72,11 +72,23 @@ static void note_tail(lc_file_writing *self) {
   self->tail.tail_hash = lc_hash64(tail + sizeof tail - len, len);
 }
 
+/* Ends the half line that the file ends with, so that none of ours is glued to it. */
+static void end_line(lc_file_writing *self) {
+  static char newline[] = "\n";
+  self->iov[0] = (struct iovec){newline, 1};
+  self->n = 1;
+  note_tail(self);
+}
+
 /* Encodes the next pieces of the group; none when it has no more records. */
 static int encode(lc_file_writing *self, uint64_t limit, lc_error *error) {
   size_t bytes = 0;
   int rc = 0;
   self->at = self->n = 0;
+  if (self->plan.outputs[self->group]->mid_line && self->place.run != LC_FILE_PLAN_END) {
+    end_line(self);
+    return 0;
+  }
   while (rc == 0 && bytes == 0 && self->place.run != LC_FILE_PLAN_END) {
     const lc_file_run *run = &self->plan.runs[self->place.run];
     if (run->to - self->place.at >= LONG_RUN) {
@@ -140,6 +152,7 @@ static int write_pieces(lc_file_writing *self, int64_t now_ns, lc_error *error) 
   output->end.tail_hash = self->tail.tail_hash;
   output->end.tail_len = self->tail.tail_len;
   output->wrote_ns = now_ns;
+  output->mid_line = false;
   self->at = self->n = 0;
   return 0;
 }

@@ -68,7 +68,7 @@ bool lc_file_id_is(const lc_file_id *file, uint64_t inode, int64_t birth_ns) {
 }
 
 static int read_tail(int fd, const char *path, uint64_t length, uint32_t tail_len, lc_extent *ret, lc_error *error) {
-  char tail[LC_OUTPUT_TAIL];
+  char tail[LC_OUTPUT_TAIL] = {0};
   size_t want = tail_len < sizeof tail ? tail_len : sizeof tail, have = 0;
   if (want > length) want = (size_t)length;
   while (have < want) {
@@ -78,13 +78,16 @@ static int read_tail(int fd, const char *path, uint64_t length, uint32_t tail_le
     if (n == 0) return lc_error_set(error, LC_ECORRUPT, "%s ended while it was read", path);
     have += (size_t)n;
   }
-  *ret = (lc_extent){length, lc_hash64(tail, want), (uint32_t)want};
+  *ret = (lc_extent){.length = length,
+                     .tail_hash = lc_hash64(tail, want),
+                     .tail_len = (uint32_t)want,
+                     .mid_line = want > 0 && tail[want - 1] != '\n'};
   return 0;
 }
 
 int lc_file_extent(const char *path, uint64_t length, uint32_t tail_len, lc_extent *ret, lc_error *error) {
   if (length == 0) {
-    *ret = (lc_extent){0, lc_hash64("", 0), 0};
+    *ret = (lc_extent){.tail_hash = lc_hash64("", 0)};
     return 0;
   }
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -184,6 +187,7 @@ static int adopt(lc_output *output, const lc_output_rules *rules, const lc_file_
   output->birth_ns = file->birth_ns;
   output->made_ns = !created && file->birth_ns != 0 ? file->birth_ns : lc_clock_wall();
   output->end = output->settled = end;
+  output->mid_line = end.mid_line;
   output->row_due = true;
   return 0;
 }
@@ -208,13 +212,20 @@ static int find_end(lc_output *output, const lc_output_rules *rules, int fd, con
   if (output->cut_late && file->size > output->end.length) rc = recover_late(output, fd, rules->durable, &cut, error);
   if (rc != 0) return rc;
   output->cut_late = false;
-  if (cut || file->size == output->end.length) return 0;
   lc_extent end = {0};
+  if (cut || file->size == output->end.length) {
+    rc = output->unread ? lc_file_extent(output->path, output->end.length, 1, &end, error) : 0;
+    if (rc == 0 && output->unread) output->mid_line = end.mid_line;
+    output->unread = output->unread && rc != 0;
+    return rc;
+  }
   rc = lc_file_extent(output->path, file->size, LC_OUTPUT_TAIL, &end, error);
   if (rc != 0) return rc;
   *ret = file->size < output->end.length ? LC_OUTPUT_SHORTER : LC_OUTPUT_LONGER;
   output->disturbed = *ret == LC_OUTPUT_SHORTER ? -1 : 1;
   output->end = end;
+  output->mid_line = end.mid_line;
+  output->unread = false;
   if (end.length < output->settled.length) output->settled = end;
   return 0;
 }

@@ -26,6 +26,7 @@ typedef struct lc_extent {
   uint64_t length;
   uint64_t tail_hash;
   uint32_t tail_len;
+  bool mid_line; /* when read back: it does not end with a newline */
 } lc_extent;
 
 typedef struct lc_file_id {
@@ -51,6 +52,8 @@ struct lc_output {
   int fd;            /* -1: not open */
   uint32_t plan, group; /* the delivery that it is part of, and where */
   bool closed;   /* rotated: never written again */
+  bool mid_line; /* its last byte is no newline, and not ours to finish: the next line begins with one */
+  bool unread;   /* of an earlier run: its last byte was not looked at yet */
   bool touched;  /* in the list of the delivery under way */
   bool dirty;    /* settled has moved since it was shown */
   bool unsynced; /* written since the last fsync */
@@ -60,6 +63,7 @@ struct lc_output {
   lc_output *next_touched, *next_dirty;
   lc_output *newer, *older; /* among the open ones */
   lc_output *next_closed, *next_dead;
+  bool moved;   /* finished because somebody else renamed it: neither compressed nor removed by us */
   bool packing; /* finished: a job compresses it; under the set's lock */
   bool packed;  /* finished: compressed, or not to be */
   /* The loop thread's. */

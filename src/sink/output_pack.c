@@ -22,7 +22,7 @@ typedef struct packing {
 } packing;
 
 static bool is_waiting(const lc_output *output) {
-  return !output->packing && !output->packed && !atomic_load(&output->listed);
+  return !output->packing && !output->packed && !output->moved && !atomic_load(&output->listed);
 }
 
 bool lc_output_pack_waits(lc_output_set *set) {
@@ -145,7 +145,7 @@ static void adopt(packing *self) {
   output->device = self->file.device;
   output->inode = self->file.inode;
   output->birth_ns = self->file.birth_ns;
-  output->end = output->settled = (lc_extent){self->row.length, 0, 0};
+  output->end = output->settled = (lc_extent){.length = self->row.length};
   output->packing = false;
   output->packed = true;
   uv_mutex_unlock(&self->set->lock);

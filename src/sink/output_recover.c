@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "io/durable.h"
+#include "sink/output_rotate.h"
 #include "sink/output_search.h"
 
 /* A row, and what was found of it. */
@@ -213,7 +214,8 @@ static int keep_rest(recovery *self, found_row *one, const char *why, lc_error *
 }
 
 static int mend_longer(recovery *self, found_row *one, lc_error *error) {
-  const lc_extent saved = {one->row.length, one->row.tail_hash, one->row.tail_len};
+  const lc_extent saved = {
+      .length = one->row.length, .tail_hash = one->row.tail_hash, .tail_len = one->row.tail_len};
   bool matches = false;
   if (!self->replayable) return keep_rest(self, one, "its sources cannot be read again", error);
   int rc = lc_file_tail_matches(one->path, &saved, &matches, error);
@@ -295,8 +297,10 @@ static lc_output *make_output(const found_row *one, bool replayable) {
   output->made_ns = row->made_ns;
   output->wrote_ns = one->file.changed_ns;
   output->closed = row->closed;
+  output->moved = row->closed && !lc_rotation_gave(one->path);
+  output->unread = true;
   output->packed = one->packed;
-  output->end = (lc_extent){row->length, row->tail_hash, row->tail_len};
+  output->end = (lc_extent){.length = row->length, .tail_hash = row->tail_hash, .tail_len = row->tail_len};
   if (one->packed && one->where != ABSENT) output->end.length = one->file.size;
   output->settled = output->shown = output->end;
   output->cut_late = one->where == ABSENT && replayable;

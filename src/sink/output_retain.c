@@ -2,20 +2,27 @@
 
 #include <stdlib.h>
 
+/* A finished file. What compression changes is copied, as it may come in between. */
+typedef struct candidate {
+  lc_output *output;
+  uint64_t id, length;
+  int64_t finished_ns;
+} candidate;
+
 typedef struct candidates {
-  lc_output **items; /* owned */
+  candidate *items; /* owned */
   uint32_t n, cap;
 } candidates;
 
 static int add(candidates *list, lc_output *output) {
   if (list->n == list->cap) {
     uint32_t cap = list->cap < 64 ? 64 : list->cap * 2;
-    lc_output **items = realloc(list->items, cap * sizeof(lc_output *));
+    candidate *items = realloc(list->items, cap * sizeof *items);
     if (items == NULL) return LC_ENOMEM;
     list->items = items;
     list->cap = cap;
   }
-  list->items[list->n++] = output;
+  list->items[list->n++] = (candidate){output, output->id, output->end.length, output->wrote_ns};
   return 0;
 }
 
@@ -24,23 +31,23 @@ static bool at_rest(const lc_output *output) {
   return !output->touched && !output->dirty && !atomic_load(&output->listed) && output->id != 0;
 }
 
-static int collect(lc_output_set *set, int64_t now_ns, candidates *list) {
+static int collect(lc_output_set *set, bool only_rotated, int64_t now_ns, candidates *list) {
   int rc = 0;
-  for (uint32_t i = 0; rc == 0 && i < set->cap; i++) {
+  for (uint32_t i = 0; rc == 0 && !only_rotated && i < set->cap; i++) {
     lc_output *one = set->table[i];
     if (one != NULL && at_rest(one) && now_ns - one->wrote_ns >= LC_RETAIN_IDLE) rc = add(list, one);
   }
   uv_mutex_lock(&set->lock);
   for (lc_output *one = set->closed; rc == 0 && one != NULL; one = one->next_closed) {
-    if (!one->packing && at_rest(one)) rc = add(list, one);
+    if (!one->packing && !one->moved && at_rest(one)) rc = add(list, one);
   }
   uv_mutex_unlock(&set->lock);
   return rc;
 }
 
 static int newest_first(const void *a, const void *b) {
-  const lc_output *x = *(lc_output *const *)a, *y = *(lc_output *const *)b;
-  if (x->wrote_ns != y->wrote_ns) return x->wrote_ns < y->wrote_ns ? 1 : -1;
+  const candidate *x = a, *y = b;
+  if (x->finished_ns != y->finished_ns) return x->finished_ns < y->finished_ns ? 1 : -1;
   return (x->id < y->id) - (x->id > y->id);
 }
 
@@ -68,10 +75,10 @@ static bool claim(lc_output_set *set, lc_output *output) {
 
 static int remove_one(lc_output_set *set, lc_output *output, lc_changes *changes) {
   lc_error error = {0};
-  uint64_t id = output->id;
   uv_mutex_lock(&set->lock);
   bool busy = output->packing; /* from here on nobody starts: it counts as compressed */
   if (!busy) output->packed = true;
+  uint64_t id = output->id;
   uv_mutex_unlock(&set->lock);
   if (busy) return 0;
   int rc = lc_output_set_unlink(set, output, &error);
@@ -90,26 +97,26 @@ static int remove_one(lc_output_set *set, lc_output *output, lc_changes *changes
 static uint32_t count_kept(const lc_retention *retention, const candidates *list, int64_t now_ns) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < list->n; i++) {
-    const lc_output *one = list->items[i];
-    bytes += one->end.length;
+    const candidate *one = &list->items[i];
+    bytes += one->length;
     if ((retention->files > 0 && i >= retention->files) || (retention->size > 0 && bytes > retention->size) ||
-        (retention->age_ns > 0 && now_ns - one->wrote_ns > retention->age_ns)) {
+        (retention->age_ns > 0 && now_ns - one->finished_ns > retention->age_ns)) {
       return i;
     }
   }
   return list->n;
 }
 
-void lc_retention_apply(const lc_retention *retention, lc_output_set *set, int64_t now_ns) {
+void lc_retention_apply(const lc_retention *retention, lc_output_set *set, bool only_rotated, int64_t now_ns) {
   candidates list = {0};
   lc_changes changes = {0};
   lc_error error = {0};
-  int rc = collect(set, now_ns, &list);
+  int rc = collect(set, only_rotated, now_ns, &list);
   if (rc == 0 && list.n > 0) {
-    qsort(list.items, list.n, sizeof(lc_output *), newest_first);
+    qsort(list.items, list.n, sizeof *list.items, newest_first);
     uint32_t kept = count_kept(retention, &list, now_ns);
     for (uint32_t i = list.n; rc == 0 && i > kept; i--) {
-      rc = remove_one(set, list.items[i - 1], &changes);
+      rc = remove_one(set, list.items[i - 1].output, &changes);
     }
   }
   if (rc != 0) lc_error_set(&error, rc, "no memory");

@@ -14,6 +14,7 @@
 
 #define AGAIN_AFTER (10 * LC_SECOND)
 #define NAMES_MAX 100000u
+#define AT_ONCE 100u /* rotations of one upkeep: nobody writes meanwhile */
 
 bool lc_rotation_due(const lc_rotation *rotation, const lc_output *output, int64_t now_ns) {
   int64_t wait = rotation->not_before_ns - now_ns;
@@ -108,11 +109,37 @@ void lc_rotation_turn(lc_rotation *rotation, lc_output_set *set, lc_output **out
          LC_S("name", set->name), LC_S("path", (*output)->path), LC_S("error", error.message));
 }
 
-void lc_rotation_turn_aged(lc_rotation *rotation, lc_output_set *set, int64_t now_ns) {
-  if (rotation->age_ns == 0) return;
-  for (uint32_t i = 0; i < set->cap; i++) {
+bool lc_rotation_turn_aged(lc_rotation *rotation, lc_output_set *set, int64_t now_ns) {
+  if (rotation->age_ns == 0) return false;
+  uint32_t turned = 0;
+  for (uint32_t i = 0; i < set->cap && turned < AT_ONCE; i++) {
     lc_output *output = set->table[i];
     if (output == NULL || output->touched || !lc_rotation_due(rotation, output, now_ns)) continue;
-    if (lc_output_in_place(output)) lc_rotation_turn(rotation, set, &output, now_ns);
+    if (!lc_output_in_place(output)) continue;
+    lc_rotation_turn(rotation, set, &output, now_ns);
+    turned++;
   }
+  return turned == AT_ONCE;
+}
+
+/* The text without the digits at its end; NULL when there are none, or not `n` of them (0: any number). */
+static const char *before_digits(const char *start, const char *end, size_t n) {
+  const char *at = end;
+  while (at > start && at[-1] >= '0' && at[-1] <= '9') at--;
+  return at == end || (n > 0 && (size_t)(end - at) != n) ? NULL : at;
+}
+
+bool lc_rotation_gave(const char *path) {
+  const char *end = path + strlen(path);
+  if (end - path > 3 && strcmp(end - 3, ".gz") == 0) {
+    end -= 3;
+  } else if (end - path > 4 && strcmp(end - 4, ".zst") == 0) {
+    end -= 4;
+  }
+  const char *number = before_digits(path, end, 0);
+  if (number == NULL || number == path || number[-1] != '-') return false;
+  const char *time = before_digits(path, number - 1, 6);
+  if (time == NULL || time == path || time[-1] != 'T') return false;
+  const char *date = before_digits(path, time - 1, 8);
+  return date != NULL && date > path && date[-1] == '.';
 }

@@ -21,7 +21,9 @@ bool lc_rotation_due(const lc_rotation *rotation, const lc_output *output, int64
 /* Rotates: *output becomes the new, empty one. A failure (counted, logged) leaves *output as it is, to be written on
  * and rotated later. */
 void lc_rotation_turn(lc_rotation *rotation, lc_output_set *set, lc_output **output, int64_t now_ns);
-/* Rotates all that are due by age. */
-void lc_rotation_turn_aged(lc_rotation *rotation, lc_output_set *set, int64_t now_ns);
+/* Rotates those that are due by age, but not more than a good many at once. True: there may be others. */
+bool lc_rotation_turn_aged(lc_rotation *rotation, lc_output_set *set, int64_t now_ns);
+/* Whether a name is one that a rotation, or compression after it, gave. */
+bool lc_rotation_gave(const char *path);
 
 #endif

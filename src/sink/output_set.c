@@ -267,6 +267,7 @@ static int follow(lc_output_set *set, lc_output *output, char *path, lc_error *e
   lc_changes_free(&changes);
   if (rc != 0) return rc;
   lc_output_set_remove(set, output, false);
+  output->moved = true;
   free(output->path);
   output->path = path;
   return 0;

@@ -69,12 +69,12 @@ static void test_goes_on_at_the_end_of_a_shorter_file(void **state) {
   assert_int_equal(rig_count(&self, LC_COUNT_shorter), 1);
   assert_file(*state, "a.log", "sav");
   assert_int_equal(rig_write(&self, "more\n"), 0);
-  assert_file(*state, "a.log", "savmore\n");
+  assert_file(*state, "a.log", "sav\nmore\n");
   assert_int_equal(rig_commit(&self), 0);
   rig_kill(&self);
   assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
   assert_int_equal(rig_count(&self, LC_COUNT_shorter), 0);
-  assert_file(*state, "a.log", "savmore\n");
+  assert_file(*state, "a.log", "sav\nmore\n");
   rig_kill(&self);
 }
 
@@ -147,6 +147,22 @@ static void test_knows_all_its_files_by_inode(void **state) {
   assert_int_equal(stat(lc_test_path(*state, "a.log"), &st), 0);
   assert_int_equal(rig_open(&self, *state, "b.log", true), 0);
   assert_true(lc_inodes_has(self.own, st.st_dev, st.st_ino));
+  rig_kill(&self);
+}
+
+/* A half line that cannot be written again is ended, so that the next line stands alone; also after another death. */
+static void test_ends_a_half_line(void **state) {
+  rig self;
+  lc_test_write(*state, "a.log", "theirs, half", 12);
+  for (int run = 0; run < 2; run++) {
+    assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+    assert_int_equal(rig_write(&self, "ours\n"), 0);
+    assert_int_equal(rig_write(&self, "more\n"), 0);
+    assert_file(*state, "a.log", "theirs, half\nours\nmore\n");
+    rig_kill(&self);
+  }
+  assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+  assert_file(*state, "a.log", "theirs, half");
   rig_kill(&self);
 }
 
@@ -231,6 +247,7 @@ int main(void) {
       lc_test_case(test_a_new_file_is_cut_to_nothing),
       lc_test_case(test_finds_a_file_under_its_pending_name),
       lc_test_case(test_knows_all_its_files_by_inode),
+      lc_test_case(test_ends_a_half_line),
       lc_test_case(test_a_folder_that_comes_back),
       lc_test_case(test_a_file_that_was_taken_for_a_new_one),
       lc_test_case(test_memory_shortage_loses_nothing),

@@ -213,6 +213,37 @@ static void test_an_interrupted_compression_is_mended(void **state) {
   }
 }
 
+static void test_knows_the_names_it_gave(void **state) {
+  (void)state;
+  assert_true(lc_rotation_gave("/o/a.log.20261123T221530-1"));
+  assert_true(lc_rotation_gave("/o/a.log.20261123T221530-12.zst"));
+  assert_true(lc_rotation_gave("/o/a.20261123T221530-1.gz"));
+  assert_false(lc_rotation_gave("/o/a.log"));
+  assert_false(lc_rotation_gave("/o/a.log.1"));
+  assert_false(lc_rotation_gave("/o/a.log-20261123"));
+  assert_false(lc_rotation_gave("/o/a.log.20261123T2215-1"));
+  assert_false(lc_rotation_gave("-1"));
+  assert_false(lc_rotation_gave(""));
+}
+
+/* What an operator renamed is his: known as ours to monitors, but neither compressed nor removed. */
+static void test_leaves_what_others_renamed_alone(void **state) {
+  rig self;
+  assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+  assert_int_equal(rig_write(&self, "one\n"), 0);
+  assert_int_equal(rename(lc_test_path(*state, "a.log"), lc_test_path(*state, "a.log.1")), 0);
+  assert_int_equal(rig_write(&self, "two\n"), 0);
+  assert_int_equal(rig_commit(&self), 0);
+  for (int run = 0; run < 2; run++) {
+    assert_int_equal(atomic_load(&self.set.n_closed), 1);
+    assert_false(lc_output_pack_waits(&self.set));
+    lc_retention_apply(&(lc_retention){.age_ns = 1}, &self.set, false, lc_clock_wall() + LC_SECOND);
+    assert_file(*state, "a.log.1", "one\n");
+    rig_kill(&self);
+    if (run == 0) assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+  }
+}
+
 static void make_finished(rig *self, lc_test *test, int n) {
   assert_int_equal(rig_open(self, test, "a.log", true), 0);
   self->writing.rotation.size = 4;
@@ -232,7 +263,7 @@ static void test_retains_by_count_size_and_age(void **state) {
     char names[16][128];
     make_finished(&self, *state, 5);
     lc_test_write(*state, "a.log.20200101T000000-1", "theirs", 6);
-    lc_retention_apply(&limits[i], &self.set, lc_clock_wall() + (i == 2 ? 11 * LC_SECOND : 0));
+    lc_retention_apply(&limits[i], &self.set, false, lc_clock_wall() + (i == 2 ? 11 * LC_SECOND : 0));
     assert_int_equal(list(*state, "a.log", names, 16), 2 + left[i]);
     assert_file(*state, "a.log.20200101T000000-1", "theirs"); /* not ours */
     if (left[i] > 0) assert_file(*state, names[3], "004\n");
@@ -257,7 +288,7 @@ static void test_retention_leaves_another_file_of_the_name_alone(void **state) {
   (void)snprintf(path, sizeof path, "%s", lc_test_path(*state, names[1]));
   assert_int_equal(rename(lc_test_path(*state, "x"), path), 0);
   const lc_retention limits = {.age_ns = 1};
-  lc_retention_apply(&limits, &self.set, lc_clock_wall() + LC_SECOND);
+  lc_retention_apply(&limits, &self.set, false, lc_clock_wall() + LC_SECOND);
   assert_file(*state, names[1], "theirs");
   assert_int_equal(rig_count(&self, LC_COUNT_removed), 0);
   rig_kill(&self);
@@ -272,7 +303,7 @@ static void test_retains_files_of_a_dated_path(void **state) {
   assert_int_equal(rig_write(&self, "new\n"), 0);
   assert_int_equal(rig_commit(&self), 0);
   const lc_retention limits = {.age_ns = 7200 * LC_SECOND};
-  lc_retention_apply(&limits, &self.set, self.now_ns);
+  lc_retention_apply(&limits, &self.set, false, self.now_ns);
   assert_false(is_there(*state, "19700104.log"));
   assert_true(is_there(*state, "19700105.log"));
   lc_output_set_publish(&self.set);
@@ -288,6 +319,8 @@ int main(void) {
       lc_test_case(test_compresses_only_what_is_committed),
       lc_test_case(test_a_stopped_compression_leaves_nothing),
       lc_test_case(test_an_interrupted_compression_is_mended),
+      lc_test_case(test_knows_the_names_it_gave),
+      lc_test_case(test_leaves_what_others_renamed_alone),
       lc_test_case(test_retains_by_count_size_and_age),
       lc_test_case(test_retention_leaves_another_file_of_the_name_alone),
       lc_test_case(test_retains_files_of_a_dated_path),
