@@ -136,10 +136,12 @@ static int64_t frame_block(lc_file_job *job, lc_file_work *work, uint32_t from, 
   job->framing.skipping = (work->file->mark.flags & LC_FILE_MARK_SKIPPING) != 0;
   uint32_t at = lc_frame(&job->framing, batch, from, to);
   bool block_full = from == 0 && to == batch->data_cap;
+  bool no_memory = false;
   if (at < to && !lc_frame_full(batch)) {
-    if (eof && work->flush) {
-      (void)lc_frame_rest(&job->framing, batch, at, to, LC_FRAME_ENDED);
-    } else if (block_full && at == 0) {
+    no_memory = memchr(batch->base[0] + at, '\n', to - at) != NULL; /* a whole line, and no record for it */
+    if (!no_memory && eof && work->flush) {
+      no_memory = !lc_frame_rest(&job->framing, batch, at, to, LC_FRAME_ENDED);
+    } else if (!no_memory && block_full && at == 0) {
       end_full_block(job, work, to);
     }
   }
@@ -147,7 +149,10 @@ static int64_t frame_block(lc_file_job *job, lc_file_work *work, uint32_t from, 
   join_lines(job, work, first, from, begin, eof, alone);
   uint32_t used = (uint32_t)(range->end - before);
   if (used > 0) move_mark(job, work, range, from, to, used);
-  if (eof && work->final && used >= to - from) {
+  if (no_memory) {
+    work->look = LC_LOOK_FAILED;
+    work->error = ENOMEM;
+  } else if (eof && work->final && used >= to - from) {
     range->last = true;
     work->ended = true;
   }
@@ -208,6 +213,7 @@ static int read_block(lc_file_job *job, lc_file_work *work, bool *checked) {
     work->error = ENOMEM;
     return 0;
   }
+  if (work->look != LC_LOOK_DONE) return 0;
   if (work->eof && (used >= to - from || !lc_frame_full(batch))) return 0;
   if (used > 0 || plan.part > 0) return 1;
   if (at == 0 && batch->n_records == 0) { /* a full block without a line end, and nothing follows yet */

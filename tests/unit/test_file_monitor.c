@@ -516,6 +516,32 @@ static void test_options(void **state) {
   lc_resource_release(&monitor->resource); /* never opened */
 }
 
+static void test_create_without_memory(void **state) {
+  lc_test *test = *state;
+  lc_error error = {0};
+  lc_monitor *monitor = NULL;
+  lc_file_monitor_options options;
+  lc_file_monitor_options_init(&options);
+  options.paths = (const char *const[]){"/tmp/none/*.log", "/tmp/other/*.log"};
+  options.n_paths = 2;
+  options.exclude = (const char *const[]){"*.gz"};
+  options.n_exclude = 1;
+  options.multiline.start = "^S";
+  options.labels = (const lc_label[]){{"team", "shop"}, {"env", "prod"}};
+  options.n_labels = 2;
+  for (unsigned n = 1;; n++) {
+    lc_fault_after(n);
+    int rc = lc_file_monitor_create(&options, test->registry, "m", "t:1", &monitor, &error);
+    if (!lc_fault_off()) {
+      assert_int_equal(rc, 0);
+      break;
+    }
+    assert_int_equal(rc, LC_ENOMEM);
+  }
+  assert_int_equal(monitor->labels.n, 2);
+  lc_resource_release(&monitor->resource);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_follows),
@@ -544,6 +570,7 @@ int main(void) {
       lc_test_case(test_back_pressure),
       lc_test_case(test_deleted_budget),
       lc_test_case(test_options),
+      lc_test_case(test_create_without_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
