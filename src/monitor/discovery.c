@@ -114,11 +114,13 @@ static void run_job(uv_work_t *request) {
   lc_discovery_job *job = request->data;
   int64_t start = cpu_now();
   for (uint32_t i = 0; i < job->n && !atomic_load(&job->stop); i++) lc_scan_run(&job->scans[i]);
+  lc_escapes_look(job->escapes);
   job->cost_ns = cpu_now() - start;
 }
 
 static void free_job(lc_discovery_job *job) {
   for (uint32_t i = 0; i < job->n; i++) lc_scan_deinit(&job->scans[i]);
+  lc_escapes_free(job->escapes);
   free(job);
 }
 
@@ -164,6 +166,9 @@ static bool start_job(lc_discovery *d) {
     names += dir->want_list ? dir->n_entries : dir->n_names;
     give_to_job(d, job, dir);
   }
+  job->escapes = d->escapes;
+  d->escapes = NULL;
+  d->n_escapes = 0;
   d->job = job;
   d->moved = NULL; /* the job may find that its entry is gone */
   if (uv_queue_work(d->loop, &job->request, run_job, after_job) == 0) return true;
@@ -368,6 +373,9 @@ bool lc_discovery_rest(lc_discovery *d) {
 }
 
 static void close_handles(lc_discovery *d) {
+  lc_escapes_free(d->leaving);
+  lc_escapes_free(d->escapes);
+  d->leaving = d->escapes = NULL;
   if (d->inotify != NULL) lc_inotify_close(d->inotify, on_inotify_closed, d);
   uv_close((uv_handle_t *)&d->timer, on_timer_closed);
 }

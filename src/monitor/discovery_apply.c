@@ -308,6 +308,7 @@ void lc_discovery_apply(lc_discovery *d, lc_discovery_job *job) {
     if (scan->error != 0) scan_failed(d, scan);
     else prune(d, scan);
   }
+  lc_escapes_tell(d, job->escapes);
   for (uint32_t i = 0; i < job->n; i++) {
     const lc_scan *scan = &job->scans[i];
     if (scan->dir->dead || scan->error != 0) continue;

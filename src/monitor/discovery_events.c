@@ -53,15 +53,26 @@ static void join_move(lc_discovery *d, lc_dir *dir, const lc_inotify_event *even
   d->moved = NULL;
 }
 
+static bool wanted(lc_discovery *d, const lc_dir *dir, const char *name) {
+  return lc_patterns_step(&d->patterns, dir->states, name, false, d->states);
+}
+
 static bool matters(lc_discovery *d, const lc_dir *dir, const char *name) {
-  if (lc_patterns_step(&d->patterns, dir->states, name, false, d->states)) return true;
-  return !lc_patterns_none(&d->patterns, d->states);
+  return wanted(d, dir, name) || !lc_patterns_none(&d->patterns, d->states);
+}
+
+static void on_move(lc_discovery *d, lc_dir *dir, const lc_inotify_event *event, lc_entry *entry) {
+  join_move(d, dir, event, entry);
+  if ((event->mask & IN_ISDIR) != 0) return;
+  bool is_wanted = wanted(d, dir, event->name);
+  if ((event->mask & IN_MOVED_FROM) != 0) lc_escape_from(d, dir, event, is_wanted, entry);
+  else lc_escape_to(d, dir, event, is_wanted);
 }
 
 static void on_name(lc_discovery *d, lc_dir *dir, const lc_inotify_event *event) {
   lc_entry *entry = lc_tree_entry(&d->tree, dir, event->name);
   bool is_file = entry != NULL && entry->kind == LC_NAME_FILE;
-  if ((event->mask & (IN_MOVED_FROM | IN_MOVED_TO)) != 0) join_move(d, dir, event, is_file ? entry : NULL);
+  if ((event->mask & (IN_MOVED_FROM | IN_MOVED_TO)) != 0) on_move(d, dir, event, is_file ? entry : NULL);
   if ((event->mask & NAMES) != 0) {
     if (entry != NULL || matters(d, dir, event->name)) lc_discovery_want_name(d, dir, event->name);
   } else if ((event->mask & IN_ISDIR) != 0) {

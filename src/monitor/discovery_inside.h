@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "monitor/discovery.h"
+#include "monitor/discovery_escape.h"
 #include "monitor/discovery_scan.h"
 
 #define LC_DISCOVERY_LOG "discovery"
@@ -23,6 +24,7 @@ typedef struct lc_discovery_job {
   struct lc_discovery *discovery;
   int64_t cost_ns;   /* CPU time */
   _Atomic bool stop; /* closing: what is not begun is left undone */
+  lc_escape *escapes; /* owned */
   uint32_t n;
   lc_scan scans[];
 } lc_discovery_job;
@@ -49,6 +51,10 @@ struct lc_discovery {
   uint32_t round;                                     /* of events in hand: a file is reported once in it */
   lc_entry *moved;                                    /* the first half of a rename whose second half may follow */
   uint32_t moved_cookie;
+  lc_escape *leaving; /* owned; the same for a file that nobody may have seen */
+  uint32_t leaving_cookie;
+  lc_escape *escapes; /* owned; to be looked at by the next job */
+  uint32_t n_escapes;
   int strays[LC_DISCOVERY_STRAYS]; /* watches that had events before their job was back */
   uint32_t n_strays;               /* one more than fit: any watch may be one */
   void (*closed)(void *arg);

@@ -83,6 +83,11 @@ static void look(int folder, const char *name, lc_scan_name *ret) {
   }
 }
 
+bool lc_scan_file(const char *path, lc_stat *ret) {
+  lc_name_kind kind = LC_NAME_UNKNOWN;
+  return stat_name(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &kind, ret) == 0 && kind == LC_NAME_FILE;
+}
+
 /* "folder/name" behind the texts, not counted. NULL: out of memory. */
 static const char *full_path(lc_scan *scan, const char *name) {
   size_t folder = scan->dir->parent != NULL ? strlen(scan->dir->path) : 0, len = strlen(name);

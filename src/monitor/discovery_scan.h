@@ -51,5 +51,7 @@ typedef struct lc_scan {
 
 void lc_scan_run(lc_scan *scan);
 void lc_scan_deinit(lc_scan *scan);
+/* Looks at one path. False: there is no regular file. */
+bool lc_scan_file(const char *path, lc_stat *ret);
 
 #endif
