@@ -81,7 +81,8 @@ void lc_feed_detach(lc_feed *feed, lc_source *source);
 /* An empty batch, or NULL when the pool has no room: then ops->room is called once there is. */
 lc_batch *lc_feed_take(lc_feed *feed);
 /* For a reader with much to read: whether it costs less to wait until the sink has written what it has, and then to
- * write in the read job itself (see lc_carrier.sink). If so, ops->room is called when something has moved: ask again. */
+ * write in the read job itself (see lc_carrier.sink). If so, ops->room is called when something has moved: ask
+ * again. */
 bool lc_feed_better_wait(lc_feed *feed);
 /* Hands an unused batch back. */
 void lc_feed_give_back(lc_feed *feed, lc_batch *batch);

@@ -60,7 +60,7 @@ static void tell_found(lc_discovery *d, const char *path, const lc_stat *stat) {
 void lc_escapes_tell(lc_discovery *d, const lc_escape *escapes) {
   for (; escapes != NULL; escapes = escapes->next) {
     if (is_news(d, escapes)) tell_found(d, escapes->from, &escapes->stat);
-    if (is_news(d, escapes)) d->events->gone(d->arg, escapes->from, escapes->to); /* unless the first asked for the close */
+    if (is_news(d, escapes)) d->events->gone(d->arg, escapes->from, escapes->to); /* the first may close */
   }
 }
 

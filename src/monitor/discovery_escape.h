@@ -1,5 +1,6 @@
 /* Files that had a matching name for a moment only: made, written and renamed to a name that no pattern matches, before
- * anybody looked. inotify tells of such a rename; the file is looked at under its new name and told as if it had been seen.
+ * anybody looked. inotify tells of such a rename; the file is looked at under its new name and told as if it had been
+ * seen.
  *
  * Thread: the loop thread, except lc_escapes_look. */
 #ifndef LC_MONITOR_DISCOVERY_ESCAPE_H

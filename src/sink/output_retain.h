@@ -21,8 +21,8 @@ typedef struct lc_retention {
 static inline bool lc_retention_wanted(const lc_retention *retention) {
   return retention->files > 0 || retention->size > 0 || retention->age_ns > 0;
 }
-/* Failures are counted and logged, and tried again with the next call. `only_rotated`: a delivery is half written, so the
- * others must stay. */
+/* Failures are counted and logged, and tried again with the next call. `only_rotated`: a delivery is half written, so
+ * the others must stay. */
 void lc_retention_apply(const lc_retention *retention, lc_output_set *set, bool only_rotated, int64_t now_ns);
 
 #endif
