@@ -219,8 +219,25 @@ static void update_from_former(const lc_feed *feed, lc_known *known) {
   if (stream != NULL) lc_known_update(known, stream);
 }
 
+/* What was forgotten under this key has nothing to do with what has it now. */
+static void revive(lc_feed *feed, lc_known *known) {
+  known->forgotten = false;
+  known->n_cursors = 0;
+  lc_forget **link = &feed->pipeline->engine->forgets;
+  while (*link != NULL) {
+    lc_forget *forget = *link;
+    if (forget->source_id != known->id || forget->in_commit) { /* one under way deletes; the next commit writes anew */
+      link = &forget->next;
+      continue;
+    }
+    *link = forget->next;
+    free(forget);
+  }
+}
+
 int lc_feed_attach(lc_feed *feed, lc_source *source, lc_error *error) {
   lc_known *known = lc_feed_known(feed, source->key);
+  if (known != NULL && known->forgotten) revive(feed, known);
   if (known != NULL && known->uses > 0) update_from_former(feed, known);
   if (known == NULL) {
     uint64_t id = lc_store_new_source_id(feed->pipeline->engine->runtime->store);
@@ -245,7 +262,8 @@ void lc_stream_unlink(lc_stream *stream) {
   }
   if (stream->next != NULL) stream->next->prev = stream->prev;
   feed->n_streams--;
-  stream->known->uses--;
+  lc_known *known = stream->known;
+  if (--known->uses == 0 && known->forgotten) forget_known(feed, known->key);
   lc_source *source = stream->source;
   source->stream = NULL;
   free(stream);
@@ -281,6 +299,7 @@ void lc_feed_abandon(lc_feed *feed, const char *key, const char *name, uint64_t 
       *forget = (lc_forget){.source_id = known->id, .next = pipeline->engine->forgets};
       pipeline->engine->forgets = forget;
     }
+    known->forgotten = true;
     if (known->uses == 0) forget_known(feed, key);
   }
   lc_engine_commit_soon(pipeline->engine, 1000);

@@ -66,7 +66,8 @@ struct lc_known {
   char *key, *name; /* owned */
   uint64_t id;
   int64_t seen_ns;
-  uint32_t uses; /* streams that refer to it */
+  uint32_t uses;  /* streams that refer to it */
+  bool forgotten; /* its rows are deleted; it goes with the last stream */
   uint32_t n_cursors;
   struct lc_known_cursor {
     uint32_t sink_id;

@@ -19,7 +19,7 @@ struct double_monitor {
   lc_runtime *runtime;
   partition partitions[PARTITIONS];
   uint32_t n_partitions, per_batch, settled;
-  bool started, stopping, finished;
+  bool started, stopping, finished, forgets;
   struct job *job;
 };
 
@@ -156,9 +156,18 @@ static void start(lc_monitor *monitor) {
 static void room(lc_monitor *monitor) { next_job((double_monitor *)monitor); }
 
 static void settled(lc_monitor *monitor, lc_source *source) {
-  (void)source;
-  ((double_monitor *)monitor)->settled++;
+  double_monitor *self = (double_monitor *)monitor;
+  self->settled++;
+  if (!self->forgets) return;
+  for (uint32_t i = 0; i < self->n_partitions; i++) {
+    if (self->partitions[i].source == source) self->partitions[i].source = NULL;
+  }
+  lc_feed_detach(monitor->feed, source);
+  lc_feed_abandon(monitor->feed, source->key, source->name, 0);
+  lc_source_release(source);
 }
+
+void double_monitor_forget_settled(double_monitor *monitor) { monitor->forgets = true; }
 
 static void stop(lc_monitor *monitor) {
   double_monitor *self = (double_monitor *)monitor;

@@ -29,6 +29,8 @@ void double_monitor_revoke(double_monitor *monitor, const char *key);
 void double_monitor_assign(double_monitor *monitor, const char *key);
 /* The index of the first record that it read after (re)assignment. */
 uint32_t double_monitor_resumed_at(double_monitor *monitor, const char *key);
+/* Forgets partitions once they are settled, as a file monitor does with files that are gone. */
+void double_monitor_forget_settled(double_monitor *monitor);
 uint32_t double_monitor_settled(double_monitor *monitor); /* calls of ops->settled */
 
 typedef struct double_sink double_sink;

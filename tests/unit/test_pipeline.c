@@ -338,6 +338,43 @@ static void test_a_stage_may_stop_its_pipeline(void **state) {
   }
 }
 
+static int count_stored(void *arg, const lc_stored_source *stored) {
+  (void)stored;
+  (*(uint32_t *)arg)++;
+  return 0;
+}
+
+static uint32_t stored(run *self) {
+  uint32_t n = 0;
+  assert_int_equal(lc_feed_each_stored(double_monitor_base(self->monitor)->feed, count_stored, &n), 0);
+  return n;
+}
+
+static bool two_settled(run *self) { return double_monitor_settled(self->monitor) == 2; }
+static bool three_settled(run *self) { return double_monitor_settled(self->monitor) == 3; }
+
+static void test_what_is_gone_is_forgotten_and_may_come_anew(void **state) {
+  run r;
+  begin(&r, *state, false);
+  double_sink *sink = with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  double_monitor_forget_settled(r.monitor);
+  double_monitor_partition(r.monitor, "a", 10);
+  double_monitor_partition(r.monitor, "b", 10);
+  start(&r, 0);
+  run_until(&r, two_settled);
+  assert_int_equal(stored(&r), 0); /* nothing grows with what was once read */
+  double_monitor_assign(r.monitor, "a");
+  assert_int_equal(double_monitor_resumed_at(r.monitor, "a"), 0); /* another source, by the same key */
+  run_until(&r, three_settled);
+  assert_int_equal(double_sink_count(sink), 30);
+  end(&r);
+  begin(&r, *state, false);
+  with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  start(&r, 0);
+  assert_int_equal(stored(&r), 0); /* nor does the store */
+  end(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_once_delivers_all_in_order),
@@ -348,6 +385,7 @@ int main(void) {
       lc_test_case(test_a_slow_neighbour_duplicates_nothing),
       lc_test_case(test_a_tight_budget_slows_and_never_stops),
       lc_test_case(test_a_stage_may_stop_its_pipeline),
+      lc_test_case(test_what_is_gone_is_forgotten_and_may_come_anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
