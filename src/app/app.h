@@ -30,6 +30,7 @@ typedef struct lc_app {
   uv_async_t wake; /* the registry has something to do */
   uv_signal_t term, interrupt, hup;
   bool handles_open; /* the four above */
+  bool on_terminal; /* it was started there: when the terminal is closed it stops, as any command does */
   bool stopping;
   bool finished; /* the engine is done: `result` says how */
   lc_engine_result result;

@@ -30,6 +30,10 @@ void lc_process_setup(void) {
   raise_descriptor_limit();
 }
 
+bool lc_process_on_terminal(void) {
+  return isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
+}
+
 int lc_process_register_output(lc_inodes *own, lc_error *error) {
   const int outputs[] = {STDOUT_FILENO, STDERR_FILENO};
   for (int i = 0; i < 2; i++) {

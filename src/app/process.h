@@ -4,6 +4,7 @@
 #ifndef LC_APP_PROCESS_H
 #define LC_APP_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "io/inodes.h"
@@ -15,6 +16,9 @@ void lc_process_setup(void);
 /* Enters standard output and standard error among logcap's own files where they are regular files, so that they are
  * never collected. */
 int lc_process_register_output(lc_inodes *own, lc_error *error) LC_CHECK;
+
+/* Whether standard input, output or error is a terminal that is still there. */
+bool lc_process_on_terminal(void);
 
 uint64_t lc_process_resident_bytes(void);   /* 0 when it cannot be told */
 uint64_t lc_process_open_descriptors(void); /* the same */

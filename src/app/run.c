@@ -26,8 +26,12 @@ static void on_signal(uv_signal_t *handle, int number) {
 }
 
 static void on_hangup(uv_signal_t *handle, int number) {
-  (void)handle;
+  const lc_app *app = handle->data;
   (void)number;
+  if (app->on_terminal && !lc_process_on_terminal()) {
+    lc_app_stop(handle->data, "its terminal was closed");
+    return;
+  }
   lc_log(LC_LOG_WARN, "run", "SIGHUP is ignored: this version cannot reload; restart it to load changed files");
 }
 
@@ -181,13 +185,15 @@ static void log_result(const lc_app *app) {
 /* Runs what is open until the engine is done. */
 static int run_engine(lc_app *app) {
   size_t n = 0;
+  lc_summary summary = {0};
   (void)lc_generation_pipelines(app->generation, &n);
   lc_log(LC_LOG_INFO, "run", "started", LC_S("version", LC_VERSION), LC_S("state_dir", app->runtime.state_dir),
          LC_I("pipelines", n));
+  if (lc_summary_begin(&summary, app->engine) != 0) lc_log(LC_LOG_WARN, "run", "out of memory for the summary");
   lc_engine_start(app->engine, on_finished, app);
   (void)uv_run(&app->loop, UV_RUN_DEFAULT);
   log_result(app);
-  bool balanced = lc_summary_log(app->engine, app->cli->once);
+  bool balanced = lc_summary_end(&summary, app->engine);
   if (!app->finished) lc_log(LC_LOG_ERROR, "run", "the loop ended before the engine was done");
   return app->finished && !app->result.failed && balanced ? LC_EXIT_FINE : LC_EXIT_FAILED;
 }
@@ -198,6 +204,7 @@ int lc_run(const lc_cli *cli) {
   int code = LC_EXIT_FAILED;
   lc_log_setup(STDERR_FILENO, (lc_log_level)cli->log_level, (lc_log_format)cli->log_format);
   lc_process_setup();
+  app.on_terminal = lc_process_on_terminal();
   int rc = load_files(&app, &error); /* until here nothing is made on disk */
   if (rc == 0) rc = open_state(&app, &error);
   if (rc == 0) rc = open_loop(&app, &error);

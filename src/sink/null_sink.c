@@ -54,7 +54,7 @@ static const lc_resource_ops resource_ops = {.close = null_close, .destroy = nul
 int lc_null_sink_create(lc_registry *registry, const char *name, const char *made_at, lc_sink **ret, lc_error *error) {
   null_sink *self = calloc(1, sizeof *self);
   char *identity = NULL;
-  if (self == NULL || asprintf(&identity, "null_sink:%s", name != NULL ? name : "") < 0) {
+  if (self == NULL || asprintf(&identity, name != NULL ? "null_sink:%s" : "null_sink", name) < 0) {
     free(self);
     return lc_error_set(error, LC_ENOMEM, "no memory for a null_sink");
   }

@@ -138,7 +138,7 @@ int lc_stdout_sink_create(const lc_stdout_sink_options *options, lc_registry *re
   }
   stdout_sink *self = calloc(1, sizeof *self);
   char *identity = NULL;
-  if (self == NULL || asprintf(&identity, "stdout_sink:%s", name != NULL ? name : "") < 0) {
+  if (self == NULL || asprintf(&identity, name != NULL ? "stdout_sink:%s" : "stdout_sink", name) < 0) {
     free(self);
     return lc_error_set(error, LC_ENOMEM, "no memory for a stdout_sink");
   }

@@ -1,8 +1,10 @@
 """The command: exit codes, messages, what a wrong pipeline file does, signals, and asking a running logcap."""
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
 import resource
 import shutil
@@ -11,6 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
+import termios
 import time
 
 import pytest
@@ -180,10 +183,24 @@ def test_once_says_what_it_did(lc):
     assert (last["message"], last["read"], last["delivered"], last["health"]) == ("done", 100, 100, "fine")
 
 
+def test_last_words_are_of_this_run_and_of_each_sink(lc):
+    lc.write("in/a.log", "a\nb\n")
+    lc.pipeline("""
+      logcap.pipeline { name = "two", from = logcap.file_monitor { paths = { "in/*.log" }, start = "beginning" },
+        to = { logcap.file_sink { path = "out/copy.log", format = "raw" }, logcap.null_sink {} } }
+    """)
+    for added, read in (("", 2), ("c\n", 1), ("", 0)):
+        lc.append("in/a.log", added)
+        last = [json.loads(line) for line in lc.once().stderr.splitlines()[-2:]]
+        assert [(entry["message"], entry["pipeline"], entry["read"], entry["delivered"]) for entry in last] == [
+            ("done", "two", read, read)] * 2
+        assert sorted(entry["sink"] for entry in last) == [f"file_sink:{lc.folder}/out/copy.log", "null_sink"]
+
+
 def test_log_formats_and_levels(lc):
     copying(lc)
     text = lc.call("run", "--once", "--log-format", "text", lc.file).stderr
-    assert re.search(r"^20\S+Z info +run: done read=", text, re.MULTILINE)
+    assert re.search(r"^20\S+Z info +run: done pipeline=\S+ sink=\S+ read=100 delivered=100 ", text, re.MULTILINE)
     assert lc.call("run", "--once", "--log-level", "error", lc.file).stderr == ""
 
 
@@ -224,6 +241,24 @@ def test_hangup_is_refused_and_harmless(lc):
     daemon.wait_log("SIGHUP is ignored: this version cannot reload; restart it to load changed files")
     lc.wait_delivered(100)
     lc.finish(daemon)
+
+
+def test_a_closed_terminal_stops_it(lc):
+    copying(lc)
+    terminal, slave = pty.openpty()
+    process = subprocess.Popen(lc.command("run", lc.file), cwd=lc.folder, stdin=slave, stdout=subprocess.DEVNULL,
+                               stderr=open(lc.path("err"), "wb"), start_new_session=True,
+                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(slave)
+    try:
+        wait_until(lambda: b"started" in lc.read("err"))
+        lc.wait_delivered(100)
+        os.close(terminal)  # the kernel sends SIGHUP
+        assert process.wait(30) == 0, lc.read("err")
+    finally:
+        process.kill()
+        process.wait()
+    assert b"its terminal was closed" in lc.read("err")
 
 
 def test_stop_at_any_moment_of_the_start(lc):
