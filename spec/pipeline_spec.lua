@@ -78,6 +78,9 @@ describe("a pipeline file", function()
     n, message = feed.check(write("b.lua", string.dump(function() end)))
     assert.is_nil(n)
     assert.truthy(message:find("compiled Lua", 1, true), message)
+    n, message = feed.check(write("latin1.lua", head .. "-- gr\252n\n"))
+    assert.is_nil(n)
+    assert.truthy(message:find("/latin1.lua:2: this is not UTF-8 text; save the file as UTF-8", 1, true), message)
     message = fails("-- nothing", "no pipeline is made here; end the file with logcap.pipeline {")
     assert.truthy(message:find(folder .. "/p.lua: ", 1, true))
     fails("", "no pipeline is made here")
@@ -96,6 +99,8 @@ describe("a pipeline file", function()
     fails("error()", "the error is a nil")
     fails("\n\nlogcap.file_monitor { pathes = {} }", folder .. '/p.lua:4: file_monitor: unknown option "pathes"')
     fails("return logcap.pipeline {}", folder .. '/p.lua: pipeline: option "name" is missing')
+    local message = fails("logcap.pipline {}", "p.lua:2: there is no logcap.pipline; did you mean logcap.pipeline?")
+    assert.is_nil(message:find("called from", 1, true)) -- not where logcap's own module says so
     fails("x.y = 1", "p.lua:2: attempt to index global 'x' (a nil value)")
   end)
 
@@ -134,6 +139,9 @@ describe("a pipeline file", function()
         'option "stages[1]" must be a stage or a function, got null_sink' },
       { 'name = "a", from = ' .. monitor .. ", stages = { 'json' }, to = " .. sink,
         'option "stages[1]" must be a stage or a function, got string' },
+      { 'name = "a", from = ' .. monitor .. ", stages = { logcap.json }, to = " .. sink,
+        'option "stages[1]" must be a stage or a function, got a constructor that is not called' },
+      { 'name = "a", from = logcap.stdin_monitor, to = ' .. sink, "got a constructor that is not called" },
       { 'name = "a", from = ' .. monitor .. ", to = " .. sink .. ", memory = 1",
         'option "memory" must be at least 2097152 bytes, got 1' },
       { 'name = "a", from = ' .. monitor .. ", to = " .. sink .. ", on_error = 'dlx'", 'did you mean "dlq"?' },
@@ -163,6 +171,8 @@ logcap.pipeline { name = "b", from = m, to = %s }]]):format(monitor, sink, sink)
       local two = good .. good:gsub('"good"', '"two"'):gsub("in/", "in2/"):gsub("path =", 'name = "other", path =')
       fails(two, ("pipeline: two resources have the path %s/out/x.log: the file_sink made at %s/p.lua:5 "
         .. "and the one made at %s/p.lua:10"):format(folder, folder, folder))
+      fails(('logcap.pipeline { name = "a", from = %s, to = { logcap.file_sink { path = "x" }, '
+        .. 'logcap.file_sink { path = "./x", name = "other" } } }'):format(monitor), "two resources have the path")
     end)
 
     it("whose parts can be told apart", function()

@@ -59,6 +59,9 @@ static void wrap_function(lua_State *L, const struct draft *draft) {
 /* Takes the part on the top of the stack; it stays anchored in the table of handles at `anchor`. */
 static void take_part(lua_State *L, struct draft *draft, const char *option, int position, lc_role role, int anchor) {
   lc_error error = {0};
+  if (lua_iscfunction(L, -1)) {
+    wrong_part(L, option, position, role, "a constructor that is not called: write { } with its options behind it");
+  }
   if (role == LC_ROLE_STAGE && lua_isfunction(L, -1)) wrap_function(L, draft);
   lc_handle *handle = lc_handle_at(L, -1);
   if (handle == NULL) {
@@ -74,7 +77,9 @@ static void take_part(lua_State *L, struct draft *draft, const char *option, int
   for (uint32_t i = 0; i < draft->n_parts && role != LC_ROLE_STAGE; i++) {
     if (draft->parts[i].resource == handle->resource) wrong_part(L, option, position, role, "the same one twice");
   }
-  if (lc_generation_check_part(lc_state_of(L)->generation, part, &error) != 0) lc_raise(L, KIND ": %s", error.message);
+  if (lc_generation_check_part(lc_state_of(L)->generation, draft->parts, draft->n_parts, part, &error) != 0) {
+    lc_raise(L, KIND ": %s", error.message);
+  }
   draft->pointers[draft->n_parts++] = handle->resource; /* first member of monitors, stages and sinks alike */
   draft->count[role]++;
   lua_pushvalue(L, -1);

@@ -3,7 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "bind/collect.h"
+#include "bind/load_limit.h"
+
+#define LOAD_DEFAULT (10 * LC_SECOND)
 
 /* --- what pipelines are made of --- */
 
@@ -40,8 +44,10 @@ static int check_against(const lc_part *old, const lc_part *new, lc_error *error
   return 0;
 }
 
-int lc_generation_check_part(const lc_generation *generation, const lc_part *part, lc_error *error) {
+int lc_generation_check_part(const lc_generation *generation, const lc_part *own, size_t n, const lc_part *part,
+                             lc_error *error) {
   int rc = 0;
+  for (size_t i = 0; i < n && rc == 0; i++) rc = check_against(&own[i], part, error);
   for (size_t i = 0; i < generation->n_parts && rc == 0; i++) rc = check_against(&generation->parts[i], part, error);
   return rc;
 }
@@ -106,9 +112,11 @@ static int check_open(const lc_generation *generation, lc_error *error) {
   return 0;
 }
 
-static int load_file(lc_generation *generation, const char *file, lc_error *error) {
+static int load_file(lc_generation *generation, const char *file, int64_t limit_ns, lc_error *error) {
   size_t before = generation->n_pipelines;
+  lc_load_limit_begin(generation->state, limit_ns > 0 ? limit_ns : LOAD_DEFAULT);
   int rc = lc_state_run_file(generation->state, file, error);
+  lc_load_limit_end(generation->state);
   if (rc != 0 || generation->n_pipelines > before) return rc;
   return lc_error_set(error, LC_EINVAL,
                       "%s: no pipeline is made here; end the file with logcap.pipeline { name = \"...\", from = ..., "
@@ -125,7 +133,7 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
       .registry = registry, .allow = options->allow, .n_allow = options->n_allow};
   int rc = lc_state_create(&state_options, &generation->state, error);
   if (rc == 0) generation->state->generation = generation;
-  for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], error);
+  for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], options->load_ns, error);
   if (rc == 0) rc = check_open(generation, error);
   if (rc != 0) {
     lc_generation_destroy(generation);

@@ -13,6 +13,7 @@
 #define LC_BIND_GENERATION_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "logcap/error.h"
 #include "pipeline/pipeline.h"
@@ -22,6 +23,7 @@ typedef struct lc_generation lc_generation;
 typedef struct lc_generation_options {
   const char *const *allow; /* names that pipeline files see beyond the allow-list; may be NULL when n_allow is 0 */
   size_t n_allow;
+  int64_t load_ns; /* how long one file may take to load; 0: 10 seconds */
 } lc_generation_options;
 
 /* Every file must describe at least one pipeline. On failure what was described is released: it leaves the registry

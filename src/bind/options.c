@@ -51,11 +51,11 @@ static const char *read_cstring(reader *in, const lc_option *option, int index, 
   return string;
 }
 
-/* "x.log" as "/folder of the pipeline file/x.log". */
-static const char *read_path(reader *in, const lc_option *option, int index, const char *wanted, bool plain_stays) {
+/* "x.log" as "/folder of the pipeline file/x.log". Patterns stay as they are when they are meant for any folder. */
+static const char *read_path(reader *in, const lc_option *option, int index, const char *wanted, bool pattern) {
   lua_State *L = in->L;
   const char *path = read_cstring(in, option, index, wanted);
-  if (*path == '/' || (plain_stays && strchr(path, '/') == NULL)) return path;
+  if (*path == '/' || (pattern && (strchr(path, '/') == NULL || strncmp(path, "**/", 3) == 0))) return path;
   while (strncmp(path, "./", 2) == 0) {
     path += 2;
     while (*path == '/') path++;
@@ -229,6 +229,9 @@ static void read_table(reader *in, const lc_option *options, char *base);
 static void read_sub_table(reader *in, const lc_option *option, char *base) {
   char under[100];
   if (!lua_istable(in->L, -1)) fail_type(in, option, "a table", -1);
+  lua_pushnil(in->L);
+  if (!lua_next(in->L, -2)) fail(in, option, "must not be an empty table");
+  lua_pop(in->L, 2);
   snprintf(under, sizeof under, "%s%s.", in->under, option->name);
   reader sub = *in;
   sub.under = under;

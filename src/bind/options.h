@@ -31,7 +31,7 @@ typedef enum lc_option_type {
   LC_OPT_WORD,     /* an integer of `size` bytes: the index of the value in `words` */
   LC_OPT_STRINGS,  /* const char *const *, and the number as uint32_t at count_at */
   LC_OPT_PATHS,    /* the same, made absolute */
-  LC_OPT_PATTERNS, /* the same, made absolute when they have a slash */
+  LC_OPT_PATTERNS, /* the same, made absolute when they have a slash and do not start with a double star */
   LC_OPT_LABELS,   /* const lc_label *, sorted by name, and the number as uint32_t at count_at */
   LC_OPT_TABLE,    /* a table of options of its own: `options`, whose offsets count from `at` */
   LC_OPT_FUNCTION, /* checked only; the constructor takes it from the table */

@@ -93,6 +93,16 @@ static void describe_error(lua_State *L) {
   lua_replace(L, 1);
 }
 
+/* Whether it is code of logcap's own Lua modules, which is no place for an operator to look. */
+static bool is_embedded(lua_State *L, const lua_Debug *ar) {
+  if (strncmp(ar->source, "@logcap/", 8) != 0) return false;
+  push_roots(L);
+  lua_getfield(L, -1, ar->source); /* a pipeline file below a folder of this name */
+  bool embedded = lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return embedded;
+}
+
 /* The handler of all protected calls: message, then "; called from a.lua:3, b.lua:7". */
 static int add_trace(lua_State *L) {
   lua_settop(L, 1);
@@ -100,7 +110,7 @@ static int add_trace(lua_State *L) {
   int frames = 0;
   lua_Debug ar;
   for (int level = 1; frames < TRACE_FRAMES && lua_getstack(L, level, &ar); level++) {
-    if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
+    if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0 || is_embedded(L, &ar)) continue;
     const char *message = lua_tostring(L, 1);
     const char *at = lua_pushfstring(L, "%s:%d", shown_source(&ar), ar.currentline);
     const char *short_at = lua_pushfstring(L, "%s:%d:", ar.short_src, ar.currentline);
@@ -254,10 +264,27 @@ static void whole_path(const char *path, lc_error *error) {
   *error = whole;
 }
 
+/* The line of the first byte that is not UTF-8: 0 when there is none. Lua itself would take such bytes for letters. */
+static int wrong_line(const lc_buf *text) {
+  int number = 1;
+  if (lc_utf8_valid(text->data, text->len)) return 0;
+  for (const char *line = text->data, *end = text->data + text->len; line < end; number++) {
+    const char *next = memchr(line, '\n', (size_t)(end - line));
+    if (!lc_utf8_valid(line, (size_t)((next != NULL ? next : end) - line))) return number;
+    line = next != NULL ? next + 1 : end;
+  }
+  return number;
+}
+
 static int load_text(lc_state *state, const char *path, lc_buf *text, lc_error *error) {
   lua_State *L = state->L;
   if (text->len > 0 && text->data[0] == LUA_SIGNATURE[0]) {
     return lc_error_set(error, LC_EINVAL, "%s: this is compiled Lua; a pipeline file is Lua text", path);
+  }
+  int wrong = wrong_line(text);
+  if (wrong > 0) {
+    return lc_error_set(error, LC_EINVAL, "%s:%d: this is not UTF-8 text; save the file as UTF-8, and write other "
+                        "bytes in strings as escapes, such as \"\\xff\"", path, wrong);
   }
   lua_pushcfunction(L, note_root);
   lua_pushstring(L, path);

@@ -31,6 +31,7 @@ typedef struct lc_state {
   struct lc_generation *generation; /* borrowed: takes the pipelines that are made; NULL: none may be made now */
   struct lc_handle *handles;        /* the open ones */
   const char *loading;              /* borrowed: the pipeline file that is being loaded, or NULL */
+  int64_t load_limit_ns, load_until_ns; /* while a file loads: for how long it may, and when that ends */
   bool retired;                     /* its generation is gone: nothing new may be made, or it would never end */
 } lc_state;
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/patterns.h"
+
 void lc_file_monitor_options_init(lc_file_monitor_options *options) {
   *options = (lc_file_monitor_options){.follow_symlinks = true,
                                        .max_line = LC_FILE_MAX_LINE_DEFAULT,
@@ -29,7 +31,11 @@ int lc_file_options_check(const lc_file_monitor_options *options, lc_error *erro
   if (options->rotated_wait_ns < 0 || options->deleted_age_ns < 0) {
     return lc_error_set(error, LC_EINVAL, "file_monitor: a duration is negative");
   }
-  return 0;
+  lc_patterns patterns; /* made again when the monitor is opened: a wrong one must be known before anything is made */
+  int rc = lc_patterns_init(&patterns, options->paths, options->n_paths, options->exclude, options->n_exclude,
+                            options->hidden, options->follow_symlinks, error);
+  if (rc == 0) lc_patterns_deinit(&patterns);
+  return rc;
 }
 
 static const char *const *copy_strings(const char *const *strings, uint32_t n, bool *ok) {

@@ -84,10 +84,28 @@ static void fail_each(lc_test *test, bool lasting) {
 static void test_out_of_memory_once(void **state) { fail_each(*state, false); }
 static void test_out_of_memory_for_good(void **state) { fail_each(*state, true); }
 
+static void expect_stopped(lc_test *test, const char *text, const char *expected) {
+  lc_test_write(test, "endless.lua", text, strlen(text));
+  const char *file = lc_test_path(test, "endless.lua");
+  lc_generation *generation = NULL;
+  lc_error error = {0};
+  const lc_generation_options options = {.load_ns = 50000000};
+  assert_int_not_equal(lc_generation_load(&file, 1, test->registry, &options, &generation, &error), 0);
+  if (strstr(error.message, expected) == NULL) fail_msg("%s", error.message);
+  (void)lc_registry_run(test->registry);
+}
+
+static void test_endless_files_are_stopped(void **state) {
+  expect_stopped(*state, "local n = 0\nwhile true do\n  n = n + 1\nend\n", "it has been loading for 0 s");
+  expect_stopped(*state, "\nfor i = 1, 1e300 do end\n", "endless.lua:2: it has been loading");
+  expect_stopped(*state, "coroutine.wrap(function() while true do end end)()", "endless.lua:1: it has been loading");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_pipelines_in_order),
       lc_test_case(test_no_file),
+      lc_test_case(test_endless_files_are_stopped),
       lc_test_case(test_out_of_memory_once),
       lc_test_case(test_out_of_memory_for_good),
   };
