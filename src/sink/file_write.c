@@ -169,8 +169,10 @@ static int write_group(lc_file_writing *self, int64_t now_ns, lc_error *error) {
     lc_output **output = &self->plan.outputs[self->group];
     if (self->at == self->n && self->place.run != LC_FILE_PLAN_END &&
         lc_rotation_due(&self->rotation, *output, now_ns)) {
+      const lc_output *before = *output;
       lc_rotation_turn(&self->rotation, self->set, output, now_ns);
-      self->start = self->place;
+      /* Where it could not be rotated, what went into it is still this delivery's. */
+      if (*output != before) self->start = self->place;
       rc = use_output(self, now_ns, error);
       if (rc != 0) break;
     }
