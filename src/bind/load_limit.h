@@ -5,8 +5,8 @@
  *     rc = lc_state_run_file(state, "pipeline.lua", &error);   // "pipeline.lua:3: it has been loading for 10 s ..."
  *     lc_load_limit_end(state);
  *
- * In between nothing is compiled to machine code, which would not look at the limit. A single call of a C function, such
- * as a search in a long string, is not interrupted.
+ * In between nothing is compiled to machine code, which would not look at the limit. A single call of a C function,
+ * such as a search in a long string, is not interrupted.
  *
  * Thread: the loop thread. */
 #ifndef LC_BIND_LOAD_LIMIT_H
