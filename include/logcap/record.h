@@ -95,6 +95,8 @@ typedef struct lc_range {
   lc_mark resume;        /* where to read on when all below `end` is acked */
   uint32_t first, count; /* its records: batch->records[first .. first + count) */
   bool last;             /* the source ends here and will never grow again */
+  uint64_t written_to;   /* below it, all is written on the spot by the read job; `begin` when nothing is */
+  lc_mark written_resume;
 } lc_range;
 
 /* Why a record was dropped. The names stand in metrics and in the audit. */

@@ -97,6 +97,7 @@ typedef struct lc_carrier {
   lc_tally settled;             /* what was settled on the spot */
   uint64_t delivered;           /* records written on the spot */
   bool stuck;                   /* the lent sink failed: the batch in hand is half written */
+  bool kept;                    /* a batch goes to the loop: those behind it must not overtake it */
   lc_error error;               /* why a stage stopped the pipeline; code 0: none did */
 } lc_carrier;
 

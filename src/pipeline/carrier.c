@@ -53,7 +53,7 @@ static bool run_stages(lc_carrier *carrier, lc_batch *batch) {
 
 /* Whether the sink may have these records before the loop thread has seen them. */
 static bool may_write(const lc_carrier *carrier, const lc_batch *batch) {
-  if (carrier->sink == NULL || carrier->stuck || batch->n_dead > 0) return false;
+  if (carrier->sink == NULL || carrier->kept || batch->n_dead > 0) return false;
   for (uint32_t i = 0; i < batch->n_ranges; i++) {
     const lc_range *range = &batch->ranges[i];
     const lc_stream *stream = range->source->stream;
@@ -69,17 +69,29 @@ static uint64_t count_live(const lc_batch *batch) {
   return live;
 }
 
+/* The ranges stay open, but what they cover now is in the sink. */
+static void note_written(lc_batch *batch) {
+  for (uint32_t i = 0; i < batch->n_ranges; i++) {
+    lc_range *range = &batch->ranges[i];
+    range->written_to = range->end;
+    range->written_resume = range->resume;
+  }
+}
+
 lc_carrier_verdict lc_carrier_process(lc_carrier *carrier, lc_batch *batch) {
-  if (carrier->error.code != 0 || !run_stages(carrier, batch)) return LC_CARRIER_KEEP;
-  if (!may_write(carrier, batch)) return LC_CARRIER_KEEP;
+  if (carrier->error.code != 0 || !run_stages(carrier, batch) || !may_write(carrier, batch)) {
+    carrier->kept = true;
+    return LC_CARRIER_KEEP;
+  }
   lc_delivery *delivery = carrier->delivery;
   delivery->batch = batch;
   delivery->at = 0;
   lc_error error = {0};
   if (carrier->sink->ops->write(carrier->sink, delivery, &error) != 0) {
-    carrier->stuck = true;
+    carrier->stuck = carrier->kept = true;
     return LC_CARRIER_KEEP;
   }
+  note_written(batch);
   carrier->delivered += count_live(batch);
   lc_tally_add(&carrier->settled, &batch->tally);
   batch->tally = (lc_tally){0};
@@ -99,6 +111,20 @@ static void account(lc_carrier *carrier) {
   lc_ledger_add(&edge->total, &counts);
   lc_ledger_add(&edge->saved, &counts);
   edge->changed = true;
+}
+
+/* The cursors move over what was written on the spot in the turn of the loop in which the sink shows it: what is left of
+ * these batches may wait in the queue for long, and a commit meanwhile must find both or neither. */
+static void pass_written(const lc_batch *batches) {
+  for (const lc_batch *batch = batches; batch != NULL; batch = batch->next) {
+    for (uint32_t i = 0; i < batch->n_ranges; i++) {
+      const lc_range *range = &batch->ranges[i];
+      if (range->written_to == range->begin) continue;
+      lc_stream *stream = range->source->stream;
+      lc_cursor_pass(&stream->cursors[0], range->written_to, &range->written_resume);
+      lc_stream_moved(stream);
+    }
+  }
 }
 
 /* Gives the sink back. The last batch is the one whose write failed, if any did: it becomes the sink's again. */
@@ -134,7 +160,10 @@ void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
     lc_feed_note_ranges(feed, batch);
   }
   pipeline->carriers--;
-  if (carrier->sink != NULL) batches = give_back(carrier, batches);
+  if (carrier->sink != NULL) {
+    pass_written(batches);
+    batches = give_back(carrier, batches);
+  }
   if (carrier->error.code != 0) lc_pipeline_fail(pipeline, carrier->error.message);
   while (batches != NULL) {
     lc_batch *batch = batches;

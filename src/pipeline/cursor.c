@@ -1,5 +1,7 @@
 #include "pipeline/cursor.h"
 
+#include "base/check.h"
+
 void lc_cursor_expect(lc_cursor *cursor, lc_ack *ack) {
   ack->next = NULL;
   if (cursor->last != NULL) {
@@ -8,6 +10,12 @@ void lc_cursor_expect(lc_cursor *cursor, lc_ack *ack) {
     cursor->first = ack;
   }
   cursor->last = ack;
+}
+
+void lc_cursor_pass(lc_cursor *cursor, uint64_t position, const lc_mark *mark) {
+  lc_require(cursor->first == NULL && position >= cursor->position);
+  cursor->position = position;
+  cursor->mark = *mark;
 }
 
 bool lc_cursor_advance(lc_cursor *cursor, void (*popped)(lc_ack *ack)) {

@@ -35,6 +35,8 @@ struct lc_ack {
 };
 
 void lc_cursor_expect(lc_cursor *cursor, lc_ack *ack);
+/* Moves to `position` at once: nothing of the source is on its way to the sink. */
+void lc_cursor_pass(lc_cursor *cursor, uint64_t position, const lc_mark *mark);
 /* Moves over done acks at the front and calls `popped` for each, which may free it. Returns true when it moved. */
 bool lc_cursor_advance(lc_cursor *cursor, void (*popped)(lc_ack *ack));
 

@@ -139,7 +139,8 @@ lc_range *lc_batch_add_range(lc_batch *batch, lc_source *source, uint64_t begin)
   if (!grow(&table, &batch->cap_ranges, (uint64_t)batch->n_ranges + 1, 16, sizeof(lc_range))) return NULL;
   batch->ranges = table;
   lc_range *range = &batch->ranges[batch->n_ranges++];
-  *range = (lc_range){.source = source, .begin = begin, .end = begin, .first = batch->n_records};
+  *range = (lc_range){
+      .source = source, .begin = begin, .end = begin, .first = batch->n_records, .written_to = begin};
   lc_source_retain(source);
   return range;
 }

@@ -18,7 +18,7 @@ struct double_monitor {
   lc_monitor base; /* first */
   lc_runtime *runtime;
   partition partitions[PARTITIONS];
-  uint32_t n_partitions, per_batch, settled;
+  uint32_t n_partitions, per_batch, settled, refills, train, jobs;
   bool started, stopping, finished, forgets;
   struct job *job;
 };
@@ -27,7 +27,8 @@ typedef struct job {
   uv_work_t work;
   double_monitor *monitor;
   lc_carrier carrier;
-  lc_batch *batch;
+  lc_batch *batch;  /* the filled ones, after the job */
+  lc_batch *empty;
 } job;
 
 static void next_job(double_monitor *self);
@@ -75,10 +76,7 @@ static void add_record(lc_batch *batch, lc_range *range, partition *part, uint32
   batch->tally.read_bytes += (uint64_t)len + 1;
 }
 
-static void fill(uv_work_t *work) {
-  job *task = work->data;
-  double_monitor *self = task->monitor;
-  lc_batch *batch = task->batch;
+static void fill_batch(double_monitor *self, lc_batch *batch) {
   uint32_t room = self->per_batch;
   for (uint32_t i = 0; i < self->n_partitions && room > 0; i++) {
     partition *part = &self->partitions[i];
@@ -96,21 +94,6 @@ static void fill(uv_work_t *work) {
     range->last = part->ended = part->next == part->total;
     room -= n;
   }
-  lc_carrier_process(&task->carrier, batch);
-}
-
-static void filled(uv_work_t *work, int status) {
-  (void)status;
-  job *task = work->data;
-  double_monitor *self = task->monitor;
-  self->job = NULL;
-  lc_feed_deliver(self->base.feed, &task->carrier, task->batch);
-  free(task);
-  if (self->stopping) {
-    lc_monitor_stopped(&self->base);
-    return;
-  }
-  next_job(self);
 }
 
 static bool anything_left(const double_monitor *self) {
@@ -120,8 +103,47 @@ static bool anything_left(const double_monitor *self) {
   return false;
 }
 
+static void fill(uv_work_t *work) {
+  job *task = work->data;
+  double_monitor *self = task->monitor;
+  lc_batch **end = &task->batch;
+  uint32_t refills = 0;
+  while (task->empty != NULL) {
+    lc_batch *batch = task->empty;
+    fill_batch(self, batch);
+    if (lc_carrier_process(&task->carrier, batch) == LC_CARRIER_REFILL && refills++ < self->refills &&
+        anything_left(self)) {
+      continue;
+    }
+    task->empty = batch->next;
+    batch->next = NULL;
+    *end = batch;
+    end = &batch->next;
+    if (!anything_left(self)) break;
+  }
+}
+
+static void filled(uv_work_t *work, int status) {
+  (void)status;
+  job *task = work->data;
+  double_monitor *self = task->monitor;
+  self->job = NULL;
+  while (task->empty != NULL) {
+    lc_batch *batch = task->empty;
+    task->empty = batch->next;
+    lc_feed_give_back(self->base.feed, batch);
+  }
+  lc_feed_deliver(self->base.feed, &task->carrier, task->batch);
+  free(task);
+  if (self->stopping) {
+    lc_monitor_stopped(&self->base);
+    return;
+  }
+  next_job(self);
+}
+
 static void next_job(double_monitor *self) {
-  if (self->job != NULL || self->stopping || !self->started) return;
+  if (self->job != NULL || self->stopping || !self->started || self->jobs == 0) return;
   if (!anything_left(self)) {
     if (!self->finished && self->runtime->once) lc_monitor_finished(&self->base, 0);
     self->finished = true;
@@ -133,8 +155,10 @@ static void next_job(double_monitor *self) {
   lc_require(task != NULL);
   task->work.data = task;
   task->monitor = self;
-  task->batch = batch;
+  task->empty = batch;
+  for (uint32_t i = 1; i < self->train && batch != NULL; i++) batch = batch->next = lc_feed_take(self->base.feed);
   self->job = task;
+  self->jobs--;
   lc_carrier_begin(self->base.feed, &task->carrier);
   lc_require(uv_queue_work(self->runtime->loop, &task->work, fill, filled) == 0);
 }
@@ -203,6 +227,8 @@ double_monitor *double_monitor_create(lc_registry *registry, const char *name) {
   lc_require(lc_resource_init(&self->base.resource, registry, &resource_ops, "double_monitor", name, name, "t:1", &error) == 0);
   self->base.ops = &ops;
   self->per_batch = 100;
+  self->train = 1;
+  self->jobs = UINT32_MAX;
   return self;
 }
 
@@ -220,6 +246,14 @@ static partition *find(double_monitor *self, const char *key) {
 
 void double_monitor_partition(double_monitor *monitor, const char *key, uint32_t n) { find(monitor, key)->total = n; }
 void double_monitor_batch(double_monitor *monitor, uint32_t records) { monitor->per_batch = records; }
+void double_monitor_jobs(double_monitor *monitor, uint32_t jobs) {
+  monitor->jobs = jobs;
+  next_job(monitor);
+}
+void double_monitor_train(double_monitor *monitor, uint32_t batches, uint32_t refills) {
+  monitor->train = batches;
+  monitor->refills = refills;
+}
 
 void double_monitor_revoke(double_monitor *monitor, const char *key) {
   partition *part = find(monitor, key);

@@ -23,6 +23,10 @@ lc_monitor *double_monitor_base(double_monitor *monitor);
 void double_monitor_partition(double_monitor *monitor, const char *key, uint32_t n);
 /* Records per batch, over all partitions in turn. */
 void double_monitor_batch(double_monitor *monitor, uint32_t records);
+/* Batches that one job fills, and how often it refills one that was written on the spot: 1 and 0. */
+void double_monitor_train(double_monitor *monitor, uint32_t batches, uint32_t refills);
+/* It starts so many more read jobs, then waits for the next call. */
+void double_monitor_jobs(double_monitor *monitor, uint32_t jobs);
 /* Takes a partition away: no more of it is read. */
 void double_monitor_revoke(double_monitor *monitor, const char *key);
 /* Assigns it anew: it resumes where the feed says. */
@@ -50,6 +54,17 @@ void double_sink_release(double_sink *sink, double_policy policy); /* changes th
 const char *double_sink_text(double_sink *sink);
 uint32_t double_sink_count(double_sink *sink);
 uint32_t double_sink_held(double_sink *sink); /* deliveries */
+
+/* double_lender: a sink that lends itself to read jobs, and saves with each commit how many records it has shown. */
+typedef struct double_lender double_lender;
+double_lender *double_lender_create(lc_registry *registry, const char *name);
+lc_sink *double_lender_base(double_lender *sink);
+/* From its n-th record on it cannot write; 0: it can, and does. */
+void double_lender_fail_at(double_lender *sink, uint32_t n);
+const char *double_lender_text(double_lender *sink); /* all that it wrote */
+uint32_t double_lender_count(double_lender *sink);
+uint32_t double_lender_on_the_spot(double_lender *sink); /* so many of these while it was lent */
+#define DOUBLE_LENDER_SHOWN "lender/shown" /* its count in the store */
 
 /* A stage made of a function; `flags` as LC_STAGE_*. */
 lc_stage *double_stage_create(lc_registry *registry, const char *name, unsigned flags,
