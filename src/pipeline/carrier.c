@@ -127,27 +127,33 @@ static void pass_written(const lc_batch *batches) {
   }
 }
 
-/* Gives the sink back. The last batch is the one whose write failed, if any did: it becomes the sink's again. */
-static lc_batch *give_back(lc_carrier *carrier, lc_batch *batches) {
+/* The batch whose write failed becomes the sink's again. Its ranges leave the count of what is queued. NULL: no memory. */
+static lc_delivery *hand_back(const lc_carrier *carrier, lc_batch *batch) {
   lc_pipeline *pipeline = carrier->feed->pipeline;
+  for (uint32_t i = 0; i < batch->n_ranges; i++) batch->ranges[i].source->stream->queued--;
+  lc_delivery *stuck = lc_delivery_create(&pipeline->edges[0], batch);
+  if (stuck == NULL) {
+    lc_pipeline_fail(pipeline, "out of memory");
+    lc_batch_release(pipeline, batch);
+    return NULL;
+  }
+  stuck->at = carrier->delivery->at;
+  stuck->progress = carrier->delivery->progress;
+  return lc_delivery_begin(stuck) ? stuck : NULL;
+}
+
+/* Gives the sink back, with the batch whose write failed, if any did, which leaves the list. */
+static lc_batch *give_back(lc_carrier *carrier, lc_batch *batches) {
   lc_delivery *stuck = NULL;
-  lc_batch *batch = carrier->stuck ? carrier->delivery->batch : NULL;
-  if (batch != NULL) {
-    lc_batch **link = &batches;
+  if (carrier->stuck) {
+    lc_batch *batch = carrier->delivery->batch, **link = &batches;
     while (*link != NULL && *link != batch) link = &(*link)->next;
     if (*link != NULL) *link = batch->next;
     batch->next = NULL;
-    stuck = lc_delivery_create(&pipeline->edges[0], batch);
-    if (stuck != NULL) {
-      stuck->at = carrier->delivery->at;
-      stuck->progress = carrier->delivery->progress;
-    } else {
-      lc_pipeline_fail(pipeline, "out of memory");
-      lc_batch_release(pipeline, batch);
-    }
+    stuck = hand_back(carrier, batch);
   }
   lc_delivery_free_lent(carrier->delivery);
-  pipeline->lent = NULL;
+  carrier->feed->pipeline->lent = NULL;
   carrier->sink->ops->unlend(carrier->sink, stuck);
   return batches;
 }

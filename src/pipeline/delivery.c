@@ -162,18 +162,23 @@ static void complete(delivery *self) {
   lc_engine_wake(pipeline->engine);
 }
 
-void lc_delivery_start(lc_delivery *public) {
+bool lc_delivery_begin(lc_delivery *public) {
   delivery *self = (delivery *)public;
   for (uint32_t i = 0; i < public->n_ranges; i++) {
     if (public->ranges[i].pending == 0) range_done(self, i);
   }
   if (self->pending == 0) {
     complete(self);
-    return;
+    return false;
   }
   lc_sink *sink = public->edge->sink;
   atomic_fetch_add_explicit(&sink->resource.records_in, self->pending, memory_order_relaxed);
-  sink->ops->submit(sink, public);
+  return true;
+}
+
+void lc_delivery_start(lc_delivery *public) {
+  lc_sink *sink = public->edge->sink;
+  if (lc_delivery_begin(public)) sink->ops->submit(sink, public);
 }
 
 static void count_outcome(lc_delivery *public, uint64_t n, lc_outcome outcome) {

@@ -171,7 +171,9 @@ const char *lc_pipeline_name(const lc_pipeline *pipeline);
 
 /* delivery.c */
 lc_delivery *lc_delivery_create(lc_edge *edge, lc_batch *batch);
-void lc_delivery_start(lc_delivery *delivery);
+/* Settles the ranges without a record. False: there was nothing else, and the delivery is gone. */
+bool lc_delivery_begin(lc_delivery *delivery);
+void lc_delivery_start(lc_delivery *delivery); /* begins it, and submits it to its sink */
 lc_delivery *lc_delivery_create_lent(lc_edge *edge);
 void lc_delivery_free_lent(lc_delivery *delivery);
 void lc_delivery_settle_counted(lc_delivery *delivery, uint32_t first, uint32_t count, lc_outcome outcome);
