@@ -243,24 +243,24 @@ static bool three_settled(run *self) { return double_monitor_settled(self->monit
 
 static void test_what_is_gone_is_forgotten_and_may_come_anew(void **state) {
   run r;
-  begin(&r, *state, false);
-  double_sink *sink = with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  run_begin(&r, *state, false);
+  double_sink *sink = run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
   double_monitor_forget_settled(r.monitor);
   double_monitor_partition(r.monitor, "a", 10);
   double_monitor_partition(r.monitor, "b", 10);
-  start(&r, 0);
+  run_start(&r, 0);
   run_until(&r, two_settled);
   assert_int_equal(stored(&r), 0); /* nothing grows with what was once read */
   double_monitor_assign(r.monitor, "a");
   assert_int_equal(double_monitor_resumed_at(r.monitor, "a"), 0); /* another source, by the same key */
   run_until(&r, three_settled);
   assert_int_equal(double_sink_count(sink), 30);
-  end(&r);
-  begin(&r, *state, false);
-  with_sink(&r, "sink", DOUBLE_AT_ONCE);
-  start(&r, 0);
+  run_end(&r);
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  run_start(&r, 0);
   assert_int_equal(stored(&r), 0); /* nor does the store */
-  end(&r);
+  run_end(&r);
 }
 
 int main(void) {
