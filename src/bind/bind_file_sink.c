@@ -48,6 +48,8 @@ static const lc_option known[] = {
     {.name = "fsync", .type = LC_OPT_BOOL, .at = AT(fsync)},
     {.name = "max_open_files", .type = LC_OPT_INTEGER, .at = AT(max_open_files), .size = BYTES(max_open_files),
      .least = 1, .most = 1000000},
+    {.name = "max_outputs", .type = LC_OPT_INTEGER, .at = AT(max_outputs), .size = BYTES(max_outputs), .least = 1,
+     .most = 10000000},
     {.name = "min_free", .type = LC_OPT_SIZE, .at = AT(min_free), .size = BYTES(min_free)},
     LC_OPTION_END,
 };

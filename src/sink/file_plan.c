@@ -51,7 +51,17 @@ static lc_output *output_of(lc_file_plan *plan, const lc_path_template *template
   struct lc_file_memo *memo = &plan->memos[hash.low % LC_FILE_PLAN_MEMOS];
   if (memo->output != NULL && memo->values.low == hash.low && memo->values.high == hash.high) return memo->output;
   if (lc_path_template_render(template, &plan->values, &plan->path) != 0) return NULL;
-  lc_output *output = lc_output_set_find(set, plan->path.data, plan->path.len);
+  lc_output *output = lc_output_set_get(set, plan->path.data, plan->path.len);
+  if (output == NULL && plan->values.n > 0 && !lc_output_set_has_room(set, plan->number, batch->read_ns)) {
+    /* Too many different values: the others share an output, so that nothing is lost and memory stays bounded. */
+    lc_output_set_count(set, LC_COUNT_overflowed, 1);
+    lc_path_values_overflow(&plan->values);
+    if (lc_path_template_render(template, &plan->values, &plan->path) != 0) return NULL;
+    lc_path_values_reset(&plan->values);
+  }
+  if (output == NULL) output = lc_output_set_find(set, plan->path.data, plan->path.len);
+  if (output == NULL) return NULL;
+  output->seen = plan->number;
   *memo = (struct lc_file_memo){hash, output};
   return output;
 }

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "sink/file_write.h"
+#include "sink/output_idle.h"
 #include "sink/output_pack.h"
 #include "sink/output_recover.h"
 #include "sink/output_retain.h"
@@ -131,6 +132,7 @@ static void sink_committed(lc_sink *sink, bool ok) {
   lc_output_set_committed(&self->set, ok);
   if (!ok) return;
   start_packing(self);
+  lc_output_set_trim(&self->set);
   /* Finished files may be removed only now that they are committed. */
   if (rotated != self->retained_at && lc_retention_wanted(&self->retention)) lc_writer_tend(&self->writer);
   self->retained_at = rotated;
@@ -285,6 +287,9 @@ static void take_options(file_sink *self, const lc_file_sink_options *options) {
   self->writing.rotation.age_ns = options->rotate.age_ns;
   self->writing.encoder.format = options->format;
   self->writing.encoder.metadata = options->metadata;
+  self->set.most = options->max_outputs > 0 ? options->max_outputs : LC_FILE_SINK_OUTPUTS_DEFAULT;
+  self->set.keep_finished = lc_retention_wanted(&self->retention);
+  self->set.packs = options->compress != LC_FILE_PLAIN;
   self->set.max_open = options->max_open_files > 0 ? options->max_open_files : LC_FILE_SINK_OPEN_DEFAULT;
   self->set.rules.mode = options->mode > 0 ? options->mode : 0640;
   self->set.rules.folder_mode = options->folder_mode > 0 ? options->folder_mode : 0750;

@@ -25,6 +25,7 @@
 typedef enum lc_file_compression { LC_FILE_PLAIN, LC_FILE_GZIP, LC_FILE_ZSTD } lc_file_compression;
 
 #define LC_FILE_SINK_OPEN_DEFAULT 100u
+#define LC_FILE_SINK_OUTPUTS_DEFAULT 100000u
 
 typedef struct lc_file_sink_options {
   const char *path; /* template of an absolute path */
@@ -36,6 +37,8 @@ typedef struct lc_file_sink_options {
   uint32_t mode;        /* of new files; 0: 0640 */
   uint32_t folder_mode; /* of new folders; 0: 0750 */
   uint32_t max_open_files; /* descriptors; 0: LC_FILE_SINK_OPEN_DEFAULT */
+  uint32_t max_outputs;    /* remembered at a time, ~0.4 kB each; values beyond that share the output of "_overflow";
+                              0: LC_FILE_SINK_OUTPUTS_DEFAULT */
   uint64_t min_free;       /* bytes: with less free space on the disk writing pauses; 0: no guard */
   struct {
     uint64_t size;  /* bytes: the line that reaches it is the file's last one; 0: never */

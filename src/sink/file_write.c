@@ -129,11 +129,11 @@ static int use_output(lc_file_writing *self, int64_t now_ns, lc_error *error) {
   lc_output **output = &self->plan.outputs[self->group];
   bool replaced = false;
   int rc = lc_output_set_use(self->set, output, &replaced, error);
-  if (rc != 0) return rc;
-  if (replaced) { /* what went into the old file of this delivery went with it */
+  if (replaced) { /* what went into the old file of this delivery went with it; also while the new one is not ready */
     self->place = self->start;
     self->at = self->n = 0;
   }
+  if (rc != 0) return rc;
   bool fresh = self->at == self->n && (*output)->end.length == (*output)->settled.length;
   if (fresh && lc_rotation_due(&self->rotation, *output, now_ns)) {
     lc_rotation_turn(&self->rotation, self->set, output, now_ns);

@@ -51,6 +51,7 @@ struct lc_output {
   lc_extent settled; /* after the last delivery that was written whole */
   int fd;            /* -1: not open */
   uint32_t plan, group; /* the delivery that it is part of, and where */
+  uint32_t seen;        /* the delivery that looked it up last */
   bool closed;   /* rotated: never written again */
   bool mid_line; /* its last byte is no newline, and not ours to finish: the next line begins with one */
   bool unread;   /* of an earlier run: its last byte was not looked at yet */

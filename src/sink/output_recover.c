@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "io/durable.h"
+#include "sink/output_idle.h"
 #include "sink/output_rotate.h"
 #include "sink/output_search.h"
 
@@ -311,9 +312,16 @@ static int enter(recovery *self, lc_error *error) {
   for (uint32_t i = self->n; i > 0; i--) { /* the latest first: of two for one path it has it */
     const found_row *one = &self->rows[i - 1];
     if (one->drop || (one->where == ABSENT && one->row.closed)) continue;
+    bool full = self->set->most > 0 && atomic_load(&self->set->n) >= self->set->most;
+    if (!one->row.closed && full) {
+      atomic_fetch_add(&self->set->let_go, 1);
+      continue;
+    }
     lc_output *output = make_output(one, self->replayable);
     int rc = output != NULL ? 0 : LC_ENOMEM;
-    if (rc == 0 && output->closed) {
+    if (rc == 0 && output->closed && !lc_output_set_needs(self->set, output)) {
+      lc_output_destroy(output);
+    } else if (rc == 0 && output->closed) {
       lc_output_set_enter_closed(self->set, output);
     } else if (rc == 0) {
       rc = lc_output_set_enter(self->set, output);

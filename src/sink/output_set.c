@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "sink/output_idle.h"
 #include "sink/output_search.h"
 
 #define TABLE_LEAST 64u
@@ -83,6 +84,10 @@ int lc_output_set_enter(lc_output_set *set, lc_output *output) {
   set->table[place] = output;
   atomic_fetch_add(&set->n, 1);
   return 0;
+}
+
+lc_output *lc_output_set_get(lc_output_set *set, const char *path, size_t len) {
+  return set->table[place_of(set, path, len, lc_hash64(path, len))];
 }
 
 lc_output *lc_output_set_find(lc_output_set *set, const char *path, size_t len) {
@@ -161,6 +166,10 @@ void lc_output_set_close_all(lc_output_set *set) {
 }
 
 static int open_output(lc_output_set *set, lc_output *output, lc_output_found *ret, lc_error *error) {
+  if (output->id == 0 && atomic_load(&set->let_go) > 0) {
+    int recalled = lc_output_set_recall(set, output, error);
+    if (recalled != 0) return recalled;
+  }
   while (set->oldest != NULL && atomic_load(&set->n_open) >= set->max_open) lc_output_set_close(set, set->oldest);
   int rc = lc_output_open(output, &set->rules, ret, error);
   while (rc != 0 && (error->sys == EMFILE || error->sys == ENFILE) && set->oldest != NULL) {

@@ -26,6 +26,7 @@
 /* What is counted. The names stand in the sink's figures. */
 #define LC_OUTPUT_COUNTS(X) \
   X(created) X(adopted) X(rotated) X(compressed) X(removed) X(lost) X(shorter) X(longer) X(cut) X(cut_bytes) \
+  X(overflowed) \
   X(possible_duplicates) X(close_failures) X(sync_failures) X(rename_failures) X(compress_failures) X(remove_failures)
 
 typedef enum lc_output_count {
@@ -39,6 +40,9 @@ typedef struct lc_output_set {
   /* Set by the owner. */
   const char *name; /* of the sink, for messages; borrowed */
   uint32_t sink_id, max_open;
+  uint32_t most;      /* outputs in memory; beyond that idle ones are let go, and then there is no room for others */
+  bool keep_finished; /* retention needs to know the finished ones */
+  bool packs;         /* finished ones are to be compressed */
   lc_output_rules rules;
   lc_store *store;               /* borrowed */
   _Atomic int64_t *descriptors;  /* counts open files; borrowed; may be NULL */
@@ -53,6 +57,7 @@ typedef struct lc_output_set {
   lc_output *turned;          /* finished, not handed over yet */
   lc_output *dead;            /* forgotten, not handed over yet */
   lc_log_limit log_limit;
+  int64_t sought_ns; /* wall clock: when idle ones were last looked for */
   /* The loop thread's. */
   lc_output *changed, *sent, *zombies;
   /* Under the lock. */
@@ -60,6 +65,7 @@ typedef struct lc_output_set {
   lc_output *closed;
   /* Anybody's. */
   _Atomic uint32_t n, n_open, n_closed;
+  _Atomic uint64_t let_go; /* outputs that are not in memory any more */
   _Atomic uint64_t bytes, counts[LC_OUTPUT_COUNTS_N];
   bool ready; /* initialised */
 } lc_output_set;
@@ -69,6 +75,11 @@ int lc_output_set_init(lc_output_set *set, lc_error *error) LC_CHECK;
 /* Closes and frees everything. No job is under way. May run twice. */
 void lc_output_set_deinit(lc_output_set *set);
 
+/* The output at a path, or NULL. */
+lc_output *lc_output_set_get(lc_output_set *set, const char *path, size_t len);
+/* Whether another output may be made. Lets go of idle ones when it must, but not of those that delivery `seen` looked
+ * up: their files and rows stay. */
+bool lc_output_set_has_room(lc_output_set *set, uint32_t seen, int64_t now_ns);
 /* The output at a path; made when there is none. NULL when out of memory. */
 lc_output *lc_output_set_find(lc_output_set *set, const char *path, size_t len);
 /* Enters one that was recovered; takes it over. On failure it stays the caller's: LC_ENOMEM, or LC_EBUSY when there is

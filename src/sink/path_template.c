@@ -229,6 +229,10 @@ bool lc_path_values_take(const lc_path_template *self, const lc_batch *batch, co
   return same;
 }
 
+void lc_path_values_overflow(lc_path_values *values) {
+  for (uint32_t i = 0; i < values->n; i++) values->items[i] = text_value("_overflow");
+}
+
 lc_hash128 lc_path_values_hash(const lc_path_template *self, const lc_path_values *values) {
   lc_hash128 parts[LC_PATH_FIELDS_MAX + 1];
   uint32_t n = 0;

@@ -49,6 +49,8 @@ void lc_path_values_reset(lc_path_values *values);
 /* Takes the record's values. True: they are those taken before. */
 bool lc_path_values_take(const lc_path_template *self, const lc_batch *batch, const lc_record *rec,
                          lc_path_values *values);
+/* Makes them those of records for which there is no room: every field is "_overflow". */
+void lc_path_values_overflow(lc_path_values *values);
 /* Identifies them. */
 lc_hash128 lc_path_values_hash(const lc_path_template *self, const lc_path_values *values);
 /* Replaces what is in `ret` by the path. Returns 0 or LC_ENOMEM. */

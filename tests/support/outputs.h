@@ -41,6 +41,7 @@ static inline int rig_open(rig *self, lc_test *test, const char *path, bool repl
   assert_int_equal(lc_path_template_parse(full, NULL, false, &self->template, &self->error), 0);
   self->set.name = "rig";
   self->set.max_open = 4;
+  self->set.keep_finished = self->set.packs = true;
   self->set.rules = (lc_output_rules){.mode = 0640, .folder_mode = 0750, .own = self->own};
   self->set.store = self->store;
   assert_int_equal(lc_store_resource_id(self->store, "file_sink:rig", &self->set.sink_id, &self->error), 0);

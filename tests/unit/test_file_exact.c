@@ -83,6 +83,9 @@ static void write_on_a_full_disk(life *self) {
   limit_files(RLIM_INFINITY);
   if (self->pending > 0 && roll(self, 3) == 0) {
     for (int i = 0; i < 3; i++) move(self); /* half-written ones among them */
+    limit_files(40 + roll(self, 200)); /* and the disk is full for a while longer */
+    write_some(self);
+    limit_files(RLIM_INFINITY);
   }
 }
 

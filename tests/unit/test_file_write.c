@@ -214,6 +214,33 @@ static void test_pauses_below_min_free(void **state) {
   rig_kill(&self);
 }
 
+/* More values than there may be outputs: those that are idle make room, and are known again when they come back. */
+static void test_memory_is_bounded_whatever_the_values(void **state) {
+  rig self;
+  assert_int_equal(rig_open(&self, *state, "{s}.log", true), 0);
+  self.set.most = 3;
+  assert_int_equal(rig_write(&self, "{\"s\":\"a\"}\n{\"s\":\"b\"}\n{\"s\":\"c\"}\n"), 0);
+  assert_int_equal(rig_commit(&self), 0);
+  assert_int_equal(rig_write(&self, "{\"s\":\"d\"}\n{\"s\":\"e\"}\n{\"s\":\"a\",\"n\":2}\n"), 0);
+  assert_file(*state, "_overflow.log", "{\"s\":\"d\"}\n{\"s\":\"e\"}\n");
+  assert_int_equal(rig_count(&self, LC_COUNT_overflowed), 2);
+  assert_int_equal(rig_commit(&self), 0);
+  self.now_ns += 3700 * LC_SECOND;
+  assert_int_equal(rig_write(&self, "{\"s\":\"f\"}\n"), 0);
+  assert_file(*state, "f.log", "{\"s\":\"f\"}\n");
+  assert_int_equal(atomic_load(&self.set.n), 1);
+  assert_int_equal(rig_commit(&self), 0);
+  assert_int_equal(rig_write(&self, "{\"s\":\"b\",\"n\":2}\n"), 0); /* not in memory any more, but ours */
+  assert_int_equal(rig_count(&self, LC_COUNT_adopted), 0);
+  assert_file(*state, "b.log", "{\"s\":\"b\"}\n{\"s\":\"b\",\"n\":2}\n");
+  rig_kill(&self); /* before that was saved */
+  assert_int_equal(rig_open(&self, *state, "{s}.log", true), 0);
+  assert_file(*state, "b.log", "{\"s\":\"b\"}\n");
+  assert_file(*state, "a.log", "{\"s\":\"a\"}\n{\"s\":\"a\",\"n\":2}\n");
+  assert_int_equal(atomic_load(&self.set.n), 5);
+  rig_kill(&self);
+}
+
 /* A close that fails is counted and said, and the sink goes on. */
 static void test_a_failed_close_is_reported(void **state) {
   rig self;
@@ -244,6 +271,7 @@ int main(void) {
       lc_test_case(test_refuses_what_logcap_writes_already),
       lc_test_case(test_does_not_follow_links_nor_write_pipes),
       lc_test_case(test_pauses_below_min_free),
+      lc_test_case(test_memory_is_bounded_whatever_the_values),
       lc_test_case(test_a_failed_close_is_reported),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
