@@ -51,6 +51,7 @@ lc_file *lc_file_follow(lc_file_monitor *monitor, lc_file_id id, uint32_t genera
 void lc_file_wait_for(lc_file_monitor *monitor, lc_file *next, lc_file *file) {
   if (file->ended || file->after != NULL || next->before != NULL || next == file) return;
   lc_file_unqueue(monitor, next);
+  lc_file_table_set_former(&monitor->files, file, 0);
   file->after = next;
   next->before = file;
 }
@@ -115,8 +116,13 @@ void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t ge
   }
   if (former != NULL) {
     displace(monitor, former);
-    lc_file_wait_for(monitor, file, former);
     monitor->stats.rotated++;
+  } else { /* it lost the path a while ago; its writer may have gone on since it was last at its end */
+    former = lc_file_table_by_former(&monitor->files, found->path);
+  }
+  if (former != NULL) {
+    lc_file_wait_for(monitor, file, former);
+    lc_file_wake(monitor, former);
   }
   if (earlier != NULL) lc_file_wait_for(monitor, file, earlier);
   if (file->displaced && lc_file_table_rename(&monitor->files, file, found->path) != 0)

@@ -207,6 +207,7 @@ static void done(lc_file_monitor *monitor, lc_file *file, lc_file_work *work) {
   lc_file_set_closable(monitor, file, !file->deleted);
   if (work->more) {
     if (monitor->runtime->once && file->mark.offset >= file->limit) {
+      lc_file_let_next(monitor, file);
       lc_file_once_done(monitor, file, NULL);
     } else {
       if (file->deleted) lc_file_wake_at(monitor, file, file->deleted_ns + monitor->options.deleted_age_ns);

@@ -39,15 +39,20 @@ static uint32_t id_bucket(const lc_file_table *table, lc_file_id id) {
   return (uint32_t)lc_hash64(&id, sizeof id) & (table->n_buckets - 1);
 }
 
+static uint64_t path_hash(const char *path) {
+  return lc_hash64(path, strlen(path));
+}
+
 static uint32_t path_bucket(const lc_file_table *table, const char *path) {
-  return (uint32_t)lc_hash64(path, strlen(path)) & (table->n_buckets - 1);
+  return (uint32_t)path_hash(path) & (table->n_buckets - 1);
 }
 
 int lc_file_table_init(lc_file_table *table) {
   *table = (lc_file_table){.by_id = calloc(BUCKETS_LEAST, sizeof(lc_file *)),
                            .by_path = calloc(BUCKETS_LEAST, sizeof(lc_file *)),
+                           .by_former = calloc(BUCKETS_LEAST, sizeof(lc_file *)),
                            .n_buckets = BUCKETS_LEAST};
-  if (table->by_id != NULL && table->by_path != NULL) return 0;
+  if (table->by_id != NULL && table->by_path != NULL && table->by_former != NULL) return 0;
   lc_file_table_deinit(table);
   return LC_ENOMEM;
 }
@@ -55,6 +60,7 @@ int lc_file_table_init(lc_file_table *table) {
 void lc_file_table_deinit(lc_file_table *table) {
   free(table->by_id);
   free(table->by_path);
+  free(table->by_former);
   *table = (lc_file_table){0};
 }
 
@@ -73,10 +79,38 @@ static void unlink_path(lc_file_table *table, lc_file *file) {
   file->in_paths = false;
 }
 
+static void link_former(lc_file_table *table, lc_file *file) {
+  lc_file **bucket = &table->by_former[(uint32_t)file->former & (table->n_buckets - 1)];
+  file->next_by_former = *bucket;
+  *bucket = file;
+}
+
+static void unlink_former(lc_file_table *table, lc_file *file) {
+  if (file->former == 0) return;
+  lc_file **at = &table->by_former[(uint32_t)file->former & (table->n_buckets - 1)];
+  while (*at != file) at = &(*at)->next_by_former;
+  *at = file->next_by_former;
+  file->former = 0;
+}
+
 static void link_id(lc_file_table *table, lc_file *file) {
   lc_file **bucket = &table->by_id[id_bucket(table, file->id)];
   file->next_by_id = *bucket;
   *bucket = file;
+}
+
+/* Links the files of a former table's bucket, and keeps their order: the last one that lost a path comes first. */
+static void move_formers(lc_file_table *table, lc_file *bucket) {
+  lc_file *reversed = NULL;
+  for (lc_file *file = bucket, *next; file != NULL; file = next) {
+    next = file->next_by_former;
+    file->next_by_former = reversed;
+    reversed = file;
+  }
+  for (lc_file *next; reversed != NULL; reversed = next) {
+    next = reversed->next_by_former;
+    link_former(table, reversed);
+  }
 }
 
 /* Doubles the buckets; without memory for it the table works on, slower. */
@@ -84,13 +118,16 @@ static void grow(lc_file_table *table) {
   uint32_t n = table->n_buckets * 2;
   lc_file **by_id = calloc(n, sizeof *by_id);
   lc_file **by_path = calloc(n, sizeof *by_path);
-  if (by_id == NULL || by_path == NULL) {
+  lc_file **by_former = calloc(n, sizeof *by_former);
+  if (by_id == NULL || by_path == NULL || by_former == NULL) {
     free(by_id);
     free(by_path);
+    free(by_former);
     return;
   }
   lc_file_table old = *table;
-  *table = (lc_file_table){.by_id = by_id, .by_path = by_path, .n_buckets = n, .n_files = old.n_files};
+  *table = (lc_file_table){
+      .by_id = by_id, .by_path = by_path, .by_former = by_former, .n_buckets = n, .n_files = old.n_files};
   for (uint32_t i = 0; i < old.n_buckets; i++) {
     for (lc_file *file = old.by_id[i], *next; file != NULL; file = next) {
       next = file->next_by_id;
@@ -100,6 +137,7 @@ static void grow(lc_file_table *table) {
       next = file->next_by_path;
       link_path(table, file);
     }
+    move_formers(table, old.by_former[i]);
   }
   lc_file_table_deinit(&old);
 }
@@ -113,6 +151,7 @@ void lc_file_table_add(lc_file_table *table, lc_file *file) {
 
 void lc_file_table_remove(lc_file_table *table, lc_file *file) {
   unlink_path(table, file);
+  unlink_former(table, file);
   lc_file **at = &table->by_id[id_bucket(table, file->id)];
   while (*at != file) at = &(*at)->next_by_id;
   *at = file->next_by_id;
@@ -141,7 +180,21 @@ lc_file *lc_file_table_by_path(const lc_file_table *table, const char *path) {
   return NULL;
 }
 
+lc_file *lc_file_table_by_former(const lc_file_table *table, const char *path) {
+  uint64_t former = path_hash(path);
+  lc_file *file = table->by_former[(uint32_t)former & (table->n_buckets - 1)];
+  while (file != NULL && (file->former != former || file->ended)) file = file->next_by_former;
+  return file;
+}
+
+void lc_file_table_set_former(lc_file_table *table, lc_file *file, uint64_t former) {
+  unlink_former(table, file);
+  file->former = former;
+  if (former != 0) link_former(table, file);
+}
+
 void lc_file_table_displace(lc_file_table *table, lc_file *file) {
+  if (file->in_paths) lc_file_table_set_former(table, file, path_hash(lc_file_path(file)));
   unlink_path(table, file);
   file->displaced = true;
 }

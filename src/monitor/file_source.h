@@ -29,7 +29,8 @@ typedef struct lc_file {
   int64_t group_ns;    /* since when its last group is open; 0: none is */
   int64_t retry_ns;    /* how long to wait after the next failure */
   struct lc_file *before, *after; /* the generation whose path it took, and the one that took its path */
-  struct lc_file *next_by_id, *next_by_path;
+  struct lc_file *next_by_id, *next_by_path, *next_by_former;
+  uint64_t former; /* hash of the path that it lost, until the next file there waits for it; 0: none */
   struct lc_file *next_ready;              /* in a queue */
   struct lc_file *prev_timed, *next_timed; /* in the list of those with wake_ns */
   struct lc_file *prev_open, *next_open;   /* in the list of those with a descriptor that may be closed */
@@ -66,7 +67,7 @@ lc_file *lc_file_create(lc_file_id id, uint32_t generation, uint64_t device, con
                         const struct lc_labels *labels);
 
 typedef struct lc_file_table {
-  lc_file **by_id, **by_path; /* owned */
+  lc_file **by_id, **by_path, **by_former; /* owned */
   uint32_t n_buckets, n_files;
 } lc_file_table;
 
@@ -79,6 +80,9 @@ void lc_file_table_remove(lc_file_table *table, lc_file *file);
 lc_file *lc_file_table_by_id(const lc_file_table *table, lc_file_id id);
 lc_file *lc_file_table_find(const lc_file_table *table, lc_file_id id, uint32_t generation);
 lc_file *lc_file_table_by_path(const lc_file_table *table, const char *path);
+/* The last one that lost this path, is not at its final end, and nobody waits for. NULL: none. */
+lc_file *lc_file_table_by_former(const lc_file_table *table, const char *path);
+void lc_file_table_set_former(lc_file_table *table, lc_file *file, uint64_t former);
 /* It loses its path, and is displaced. */
 void lc_file_table_displace(lc_file_table *table, lc_file *file);
 /* It has this path now, and whoever had it is displaced. Returns LC_ENOMEM and changes nothing when memory is short. */

@@ -109,6 +109,7 @@ void lc_file_replaced(lc_file_monitor *monitor, lc_file *file) {
   monitor->stats.truncated++;
   remember_shrunk(monitor, file);
   bool displaced = file->displaced;
+  uint64_t former = file->former;
   lc_file_table_displace(&monitor->files, file);
   lc_file *next = lc_file_follow(monitor, file->id, file->generation + 1, file->device, lc_file_path(file), file->size,
                                  false);
@@ -116,6 +117,7 @@ void lc_file_replaced(lc_file_monitor *monitor, lc_file *file) {
     file->displaced = displaced;
     hand_over(monitor, file, next);
     if (displaced) lc_file_table_displace(&monitor->files, next);
+    lc_file_table_set_former(&monitor->files, next, former);
     file->displaced = true;
     lc_file_wake(monitor, next);
   }
