@@ -1,15 +1,13 @@
 """Rotation against the odds: order, late writes, stalled outputs, reused inodes, lost events."""
-import itertools
+import json
 import os
-import re
-import shutil
+import resource
 import signal
-import time
 
 import pytest
 
 from conftest import wait_until
-from test_file_monitor import follow, messages, numbered, output, wait_lines, wait_output
+from test_file_monitor import follow, numbered, output, wait_lines, wait_output
 
 STALLED = '''
 logcap.pipeline {
@@ -67,3 +65,194 @@ def test_the_next_generation_waits_for_the_one_before(lc, glob):
     wait_until(lambda: lc.path("dest/out.log").exists() and lc.read("dest/out.log").count(b"\n") == 300010, 20)
     assert lc.read("dest/out.log") == numbered(0, 300010).encode()
     lc.finish(daemon)
+
+
+# --- what a writer does after a rename ---
+
+def test_late_writes_to_a_renamed_file_come_before_those_to_the_next(lc):
+    """Its writer has it open for a while: no event tells of what it writes, and the name is outside of the pattern."""
+    follow(lc, "app.log").write("in/app.log", "1\n")
+    daemon = lc.start()
+    wait_output(lc, "1\n")
+    with open(lc.path("in/app.log"), "ab", buffering=0) as writer:
+        lc.path("in/app.log").rename(lc.path("in/app.log.1"))
+        for line in (b"2\n", b"3\n"):
+            before = stats(lc)["looks"]
+            wait_until(lambda: stats(lc)["looks"] > before, what="a look at its end")
+            writer.write(line)
+            wait_until(lambda: output(lc).endswith(line))
+        writer.write(b"4\n")
+    lc.write("in/app.log", "5\n")
+    wait_output(lc, "1\n2\n3\n4\n5\n")
+    lc.finish(daemon)
+
+
+def test_deleted_while_the_output_stalls(lc):
+    """Unlinked with most of it unread, by a writer that goes on: everything comes once the output is back."""
+    stalled(lc, options='rotated_wait = "200ms"').write("in/a.log", numbered(0, 100000))
+    daemon = lc.start().ready()
+    wait_until(lambda: stats(lc, "file_sink").get("attempts", 0) > 0, what="the stall")
+    with open(lc.path("in/a.log"), "ab") as writer:
+        lc.path("in/a.log").unlink()
+        writer.write(numbered(100000, 10).encode() + b"unfinished")
+    lc.write("in/late.log", "late\n")  # discovery never pauses
+    wait_stat(lc, "found", 2)
+    let_go(lc)
+    wait_sorted(lc, numbered(0, 100010) + "unfinished\nlate\n")
+    lc.finish(daemon)
+
+
+def test_truncated_while_the_output_stalls_is_counted(lc):
+    """What was never read of it is gone: counted in bytes, and red."""
+    stalled(lc).write("in/a.log", numbered(0, 100000))
+    daemon = lc.start().ready()
+    wait_until(lambda: stats(lc, "file_sink").get("attempts", 0) > 0, what="the stall")
+    lc.write("in/a.log", "after\n")
+    let_go(lc)
+    wait_until(lambda: lc.path("dest/out.log").exists() and lc.read("dest/out.log").endswith(b"after\n"))
+    size = len(lc.read("dest/out.log")) - len("after\n")
+    assert lc.read("dest/out.log") == numbered(0, 100000).encode()[:size] + b"after\n"
+    lost = wait_until(lambda: json.loads(lc.call("audit", "--json").stdout)["ledger"][0]["abandoned_bytes"])
+    assert lost == len(numbered(0, 100000)) - size
+    assert not lc.audit(code=1)["healthy"]
+    assert daemon.stop() == 0
+
+
+def test_a_deleted_file_frees_the_disk(lc):
+    """Read and committed, its descriptor is closed though nothing else happens."""
+    follow(lc, options='rotated_wait = "100ms"').write("in/a.log", "a\n")
+    daemon = lc.start()
+    wait_output(lc, "a\n")
+    lc.path("in/a.log").unlink()
+
+    def held():
+        links = (os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}") for fd in daemon.descriptors()
+                 if os.path.lexists(f"/proc/{daemon.process.pid}/fd/{fd}"))
+        return [link for link in links if "(deleted)" in link]
+    wait_until(lambda: not held() and stats(lc)["files"] == 0, what=f"no descriptor; {held()}")
+    lc.finish(daemon)
+
+
+# --- while it is down ---
+
+def test_rotations_while_down_keep_their_order(lc):
+    """Three rotations, in and out of the glob: the known generation first, then the others."""
+    follow(lc, "app.log*").write("in/app.log", numbered(0, 5))
+    lc.once()
+    lc.append("in/app.log", numbered(5, 5))
+    lc.path("in/app.log").rename(lc.path("in/app.log.1"))
+    lc.write("in/app.log", numbered(10, 5))
+    lc.once()
+    assert output(lc) == numbered(0, 15).encode()
+    lc.append("in/app.log", numbered(15, 1))
+    lc.path("in/app.log").rename(lc.path("in/elsewhere"))
+    lc.write("in/app.log", numbered(16, 1))
+    lc.once()
+    assert output(lc) == numbered(0, 17).encode()
+
+
+def test_inode_reused_while_down(lc):
+    """A new file in the inode of one that was read is read whole, however it begins."""
+    follow(lc).write("in/a.log", numbered(0, 10))
+    lc.once()
+    inode = lc.path("in/a.log").stat().st_ino
+    lc.path("in/a.log").unlink()
+    for n in range(50):
+        path = lc.write(f"in/try{n}", numbered(0, 10) + "more\n")
+        if path.stat().st_ino == inode:
+            break
+    path.rename(lc.path("in/a.log"))
+    lc.once()
+    assert output(lc) == (numbered(0, 10) * 2 + "more\n").encode()
+
+
+def test_rewritten_in_place_while_down(lc):
+    """The same inode, the same birth, longer than it was read: only the content tells."""
+    follow(lc).write("in/a.log", numbered(0, 5000))
+    lc.once()
+    lc.write("in/a.log", numbered(0, 10) + numbered(7000, 8000))  # and it has the same beginning
+    lc.once()
+    assert output(lc) == (numbered(0, 5000) + numbered(0, 10) + numbered(7000, 8000)).encode()
+
+
+def test_the_folder_moves_while_down(lc):
+    """All files have other paths, matched or not: nothing is read twice, and what is not found is not forgotten silently."""
+    lc.path("logs/app").mkdir(parents=True)
+    lc.pipeline('''
+      logcap.pipeline { name = "t", from = logcap.file_monitor { paths = { "logs/**/*.log" }, start = "beginning" },
+        to = logcap.file_sink { path = "out.log", format = "raw" } }
+    ''')
+    lc.write("logs/app/a.log", "1\n")
+    lc.once()
+    lc.append("logs/app/a.log", "2\n")
+    lc.path("logs/app").rename(lc.path("logs/old"))
+    lc.once()
+    assert output(lc) == b"1\n2\n"
+    assert lc.audit()["healthy"]
+
+
+# --- lost events ---
+
+def test_more_events_than_the_kernel_queues(lc):
+    follow(lc)
+    lc.write("in/a.log", "a\n")
+    daemon = lc.start()
+    wait_lines(lc, 1)
+    daemon.process.send_signal(signal.SIGSTOP)
+    limit = int(open("/proc/sys/fs/inotify/max_queued_events").read())
+    with open(lc.path("in/b.log"), "ab", buffering=0) as b, open(lc.path("in/c.log"), "ab", buffering=0) as c:
+        for _ in range(limit // 2 + 10):  # in turn: equal events in a row are one
+            b.write(b"b\n")
+            c.write(b"c\n")
+    lc.append("in/a.log", "lost event\n")
+    lc.path("in/a.log").rename(lc.path("in/moved.log"))
+    lc.write("in/a.log", "new\n")
+    daemon.process.send_signal(signal.SIGCONT)
+    wait_lines(lc, 2 * (limit // 2 + 10) + 3)
+    assert stats(lc)["discovery"]["overflows"] >= 1
+    lc.finish(daemon)
+
+
+@pytest.mark.parametrize("kind", ["watches", "instances"])
+def test_no_watches_to_be_had(lc, kind):
+    """Polls instead, and names the sysctl."""
+    follow(lc).write("in/a.log", "1\n")
+    plain = lc.command
+    limit = f"echo {2 if kind == 'watches' else 0} > /proc/sys/user/max_inotify_{kind} && exec \"$0\" \"$@\""
+    if os.system("unshare -Ur true 2>/dev/null") != 0:
+        pytest.skip("no user namespaces here; test_discovery and test_inotify do the same inside the process")
+    lc.command = lambda verb, *rest, **options: (
+        ["unshare", "-Ur", "sh", "-c", limit, *plain(verb, *rest, **options)] if verb == "run"
+        else plain(verb, *rest, **options))
+    daemon = lc.start()
+    wait_output(lc, "1\n")
+    assert f"max_user_{kind}" in daemon.text()
+    lc.append("in/a.log", "2\n")
+    wait_output(lc, "1\n2\n")
+    lc.path("in/a.log").rename(lc.path("in/a.log.1"))
+    lc.append("in/a.log.1", "3\n")
+    lc.write("in/a.log", "4\n")
+    wait_output(lc, "1\n2\n3\n4\n")
+    lc.command = plain
+    lc.finish(daemon)
+
+
+def test_no_descriptors_while_it_runs(lc):
+    """A scan that fails changes nothing: what was read stays known, and the rest comes when there are some again."""
+    follow(lc, "**/*.log")
+    for n in range(20):
+        lc.write(f"in/{n}/a.log", f"{n}\n")
+    daemon = lc.start()
+    wait_lines(lc, 20)
+    pid = daemon.process.pid
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+    for n in range(20):
+        lc.append(f"in/{n}/a.log", f"again {n}\n")
+        lc.write(f"in/new{n}/a.log", f"new {n}\n")
+    wait_until(lambda: "Too many open files" in daemon.text(), what="a message about descriptors")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+    wait_lines(lc, 60)
+    lc.finish(daemon)
+    lc.once()
+    assert output(lc).count(b"\n") == 60
