@@ -150,8 +150,8 @@ static void give_to_job(lc_discovery *d, lc_discovery_job *job, lc_dir *dir) {
     dir->names = NULL;
   }
   forget_names(dir);
+  if (dir->want_list) dir->retry_ns = 0; /* a look at some names does not make up for one that failed at others */
   dir->want_list = false;
-  dir->retry_ns = 0;
 }
 
 /* One job at a time: what happens while it runs is gathered for the next one. */

@@ -105,7 +105,7 @@ static bool passes_soon(int error) {
 /* What could not be looked at: said once for each cause, and looked at again. */
 static void note_failure(lc_discovery *d, lc_dir *dir, const char *name, int error) {
   d->stats.failed++;
-  if (passes_soon(error)) {
+  if (passes_soon(error) && dir->retry_ns == 0) { /* else that retry looks at everything */
     if (dir->tries < UINT8_MAX) dir->tries++;
     unsigned doublings = dir->tries < RETRY_DOUBLINGS ? dir->tries : RETRY_DOUBLINGS;
     dir->retry_ns = lc_clock_mono() + (RETRY_FIRST << doublings) / 2;
