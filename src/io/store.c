@@ -50,6 +50,25 @@ static int make_file(const char *path, bool create, lc_error *error) {
   return rc;
 }
 
+/* An output counts as long as it is there, or can be told from a later file in its inode. */
+static int register_output(void *arg, const lc_stored_output *output) {
+  lc_inodes *own = arg;
+  struct stat st;
+  int rc = output->birth_ns == 0 ? 0 : lc_inodes_add_born(own, output->device, output->inode, output->birth_ns);
+  if (rc != 0 || lstat(output->path, &st) != 0 || st.st_ino != output->inode) return rc;
+  return lc_inodes_add_born(own, st.st_dev, output->inode, output->birth_ns); /* devices change over reboots */
+}
+
+/* Of sinks that nobody names any more, too: their files are still what logcap wrote. */
+static int register_outputs(lc_store *store, lc_inodes *own, lc_error *error) {
+  for (const lc_store_resource *sink = store->resources; sink != NULL; sink = sink->next) {
+    int rc = lc_store_each_output(store, sink->id, register_output, own, error);
+    if (rc == LC_ENOMEM) (void)lc_error_set(error, rc, "out of memory: cannot remember the outputs");
+    if (rc != 0) return rc;
+  }
+  return 0;
+}
+
 int lc_store_register(lc_store *store, lc_inodes *own, lc_error *error) {
   static const char *const suffixes[] = {"", "-wal"};
   for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
@@ -61,7 +80,7 @@ int lc_store_register(lc_store *store, lc_inodes *own, lc_error *error) {
       return lc_error_set(error, LC_ENOMEM, "out of memory: cannot remember %s%s", store->path, suffixes[i]);
     }
   }
-  return 0;
+  return register_outputs(store, own, error);
 }
 
 static int add_resource(lc_store *store, uint32_t id, const char *identity, bool saved) {

@@ -80,7 +80,7 @@ int lc_store_each_output(lc_store *store, uint32_t sink_id, int (*each)(void *ar
 int lc_store_each_count(lc_store *store, const char *prefix, int (*each)(void *arg, const char *key, uint64_t value),
                         void *arg, lc_error *error) LC_CHECK;
 
-/* Enters the store's files among logcap's own. */
+/* Enters the store's files among logcap's own, and all outputs that it knows, also those of sinks of earlier runs. */
 int lc_store_register(lc_store *store, struct lc_inodes *own, lc_error *error) LC_CHECK;
 
 /* A set of changes. Zero it to start. Each call returns 0 or LC_ENOMEM and copies what it is given. */

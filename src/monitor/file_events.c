@@ -227,6 +227,10 @@ static void on_scanned(void *arg) {
   lc_file_monitor *monitor = arg;
   if (monitor->stopping || monitor->first_done) return;
   monitor->first_done = true;
+  if (monitor->stats.found == 0) {
+    lc_log(monitor->runtime->once ? LC_LOG_WARN : LC_LOG_INFO, LC_FILE_LOG, "no file matches yet: nothing to read",
+           LC_S("name", monitor->base.resource.name), LC_S("first_pattern", monitor->options.paths[0]));
+  }
   lc_file_resolve_start(monitor);
 }
 

@@ -49,11 +49,13 @@ typedef struct stdin_job {
   lc_multiline_match match;
   lc_batch *batch;
   bool filled; /* the batch goes to the loop */
+  bool rest; /* a stop: read no more, give out the rest */
   bool flush, eof, again, group_open;
   int error;
 } stdin_job;
 
 static void next_job(stdin_monitor *monitor);
+static void give_out_rest(stdin_monitor *monitor);
 static void check_stopped(stdin_monitor *monitor);
 
 /* --- the pool's half --- */
@@ -63,6 +65,10 @@ static int64_t read_block(stdin_job *job) {
   stdin_monitor *monitor = job->monitor;
   lc_batch *batch = job->batch;
   memcpy(batch->base[0], monitor->rest, monitor->rest_len);
+  if (job->rest) {
+    job->eof = true;
+    return monitor->rest_len;
+  }
   for (;;) {
     ssize_t n = read(monitor->fd, batch->base[0] + monitor->rest_len, batch->data_cap - monitor->rest_len);
     if (n < 0 && errno == EINTR) continue;
@@ -128,10 +134,10 @@ static void run_job(uv_work_t *request) {
 
 /* --- the loop's half --- */
 
-static void finish(stdin_monitor *monitor) {
+static void finish(stdin_monitor *monitor, bool unread) {
   if (monitor->finished || monitor->stopping) return;
   monitor->finished = true;
-  lc_monitor_finished(&monitor->base, 0);
+  lc_monitor_finished(&monitor->base, unread);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events) {
@@ -170,15 +176,16 @@ static void job_done(uv_work_t *request, int status) {
   monitor->busy = false;
   monitor->ended = job->eof;
   if (job->error != 0) lc_log(LC_LOG_ERROR, LOG, "cannot read standard input", LC_S("error", strerror(job->error)));
-  bool again = job->again;
+  bool again = job->again, failed = job->error != 0;
   if (job->group_open && !monitor->stopping) {
     int64_t wait = lc_multiline_timeout(monitor->multiline) / LC_MILLISECOND;
     (void)uv_timer_start(&monitor->timer, on_timer, (uint64_t)wait, 0);
   }
   if (monitor->multiline != NULL) lc_multiline_match_deinit(&job->match);
   free(job);
+  give_out_rest(monitor);
   check_stopped(monitor);
-  if (monitor->ended) finish(monitor);
+  if (monitor->ended) finish(monitor, failed);
   else if (again) next_job(monitor);
   else wait_readable(monitor);
 }
@@ -187,7 +194,7 @@ static void job_done(uv_work_t *request, int status) {
 static bool start_job(stdin_monitor *monitor) {
   stdin_job *job = calloc(1, sizeof *job);
   if (job == NULL) return false;
-  *job = (stdin_job){.monitor = monitor, .flush = monitor->flush};
+  *job = (stdin_job){.monitor = monitor, .flush = monitor->flush, .rest = monitor->stopping};
   job->request.data = job;
   if (monitor->multiline != NULL && lc_multiline_match_init(monitor->multiline, &job->match) != 0) {
     free(job);
@@ -203,6 +210,16 @@ static bool start_job(stdin_monitor *monitor) {
   if (monitor->multiline != NULL) lc_multiline_match_deinit(&job->match);
   free(job);
   return false;
+}
+
+/* What was taken from a pipe and not given out, an open group or an unfinished line, is nowhere else. */
+static void give_out_rest(stdin_monitor *monitor) {
+  if (!monitor->stop_asked || monitor->busy || monitor->ended || monitor->rest_len == 0) return;
+  monitor->busy = start_job(monitor);
+  if (monitor->busy) return;
+  lc_log(LC_LOG_ERROR, LOG, "stopped before all that was read could be delivered", LC_I("bytes", monitor->rest_len));
+  lc_feed_abandon(monitor->base.feed, monitor->source->key, "stdin", monitor->rest_len);
+  monitor->ended = true;
 }
 
 static void next_job(stdin_monitor *monitor) {
@@ -312,6 +329,7 @@ static void stop_monitor(lc_monitor *base) {
   monitor->stopping = monitor->stop_asked = true;
   if (monitor->polling) uv_poll_stop(&monitor->poll);
   if (monitor->timer_open) uv_timer_stop(&monitor->timer);
+  give_out_rest(monitor);
   check_stopped(monitor);
 }
 

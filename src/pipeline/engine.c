@@ -269,7 +269,8 @@ static void on_close_tick(uv_timer_t *timer) { lc_engine_wake(timer->data); }
 
 static void close_parts(lc_engine *engine) {
   engine->result.unacked = unacked(engine);
-  if (engine->runtime->once && (engine->result.unread > 0 || engine->result.unacked > 0)) engine->result.failed = true;
+  bool left = engine->result.unread > 0 || (engine->runtime->once && engine->result.unacked > 0);
+  if (left) engine->result.failed = true;
   engine->phase = LC_ENGINE_CLOSES;
   lc_dead_give_up(engine);
   uv_timer_stop(&engine->commit_timer);

@@ -311,7 +311,8 @@ uint32_t lc_feed_block_size(const lc_feed *feed) { return lc_batch_pool_block_si
 
 lc_batch *lc_feed_take(lc_feed *feed) {
   lc_pipeline *pipeline = feed->pipeline;
-  if (pipeline->failed || pipeline->engine->phase != LC_ENGINE_RUNS) return NULL;
+  lc_engine_phase phase = pipeline->engine->phase;
+  if (pipeline->failed || feed->stopped || (phase != LC_ENGINE_RUNS && phase != LC_ENGINE_STOPS)) return NULL;
   lc_batch *batch = lc_batch_pool_take(pipeline->pool);
   if (batch == NULL) {
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
