@@ -151,7 +151,8 @@ describe("options", function()
     logcap.file_sink {
       name = "out", path = "out/{service}-%Y%m%d.ndjson", format = "raw", time = "local", missing = "none",
       mode = "0600", folder_mode = "0700", rotate = { size = "1MiB", age = "1h" }, compress = "zstd",
-      retain = { files = 3, size = "1GiB", age = "7d" }, fsync = true, max_open_files = 5, min_free = "1GiB",
+      retain = { files = 3, size = "1GiB", age = "7d" }, fsync = true, max_open_files = 5,
+      max_outputs = 1000, min_free = "1GiB",
     }:close()
     logcap.stdout_sink { name = "o", format = "json", metadata = true }:close()
   end)

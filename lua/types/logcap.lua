@@ -122,6 +122,7 @@ function Record:event_time() end
 ---@field retain? logcap.RetainOptions
 ---@field fsync? boolean
 ---@field max_open_files? integer
+---@field max_outputs? integer
 ---@field min_free? logcap.size
 ---@field mode? string
 ---@field folder_mode? string
