@@ -74,6 +74,11 @@ int lc_store_find_source(lc_store *store, uint32_t monitor_id, const char *key, 
 int lc_store_each_cursor(lc_store *store, uint64_t source_id,
                          int (*each)(void *arg, uint32_t sink_id, const lc_stored_cursor *cursor), void *arg,
                          lc_error *error) LC_CHECK;
+/* The cursors of one sink that are LC_CURSOR_ACTIVE, of whatever monitor. */
+int lc_store_each_active(lc_store *store, uint32_t sink_id,
+                         int (*each)(void *arg, uint64_t source_id, uint32_t monitor_id, const char *name,
+                                     const lc_stored_cursor *cursor),
+                         void *arg, lc_error *error) LC_CHECK;
 int lc_store_each_output(lc_store *store, uint32_t sink_id, int (*each)(void *arg, const lc_stored_output *output),
                          void *arg, lc_error *error) LC_CHECK;
 /* The ledger: a value for a text key such as "shop/file_sink:out/read". */

@@ -97,6 +97,23 @@ static bool read_cursor(reader *r, lc_stored_cursor *ret) {
   return r->rc == SQLITE_OK;
 }
 
+int lc_store_each_active(lc_store *store, uint32_t sink_id,
+                         int (*each)(void *arg, uint64_t source_id, uint32_t monitor_id, const char *name,
+                                     const lc_stored_cursor *cursor),
+                         void *arg, lc_error *error) {
+  reader r;
+  reader_begin(&r, store, LC_SQL_EACH_ACTIVE);
+  reader_bind(&r, 1, sink_id);
+  int result = 0;
+  lc_stored_cursor cursor;
+  while (result == 0 && reader_next(&r) && read_cursor(&r, &cursor)) {
+    const char *name = reader_text(&r, 5, true);
+    if (r.rc != SQLITE_OK) break;
+    result = each(arg, reader_number(&r, 0), (uint32_t)reader_number(&r, 4), name, &cursor);
+  }
+  return reader_end(&r, result, "read the cursors", error);
+}
+
 int lc_store_each_cursor(lc_store *store, uint64_t source_id,
                          int (*each)(void *arg, uint32_t sink_id, const lc_stored_cursor *cursor), void *arg,
                          lc_error *error) {

@@ -53,6 +53,8 @@ static const char *const statement_sql[LC_SQL_STATEMENTS] = {
     [LC_SQL_PUT_COUNT] = "INSERT OR REPLACE INTO count (key, value) VALUES (?1, ?2)",
     [LC_SQL_FIND_SOURCE] = "SELECT id FROM source WHERE monitor = ?1 AND key = ?2",
     [LC_SQL_EACH_SOURCE] = "SELECT id, key, name, seen FROM source WHERE monitor = ?1 ORDER BY id",
+    [LC_SQL_EACH_ACTIVE] = "SELECT source, position, mark, state, monitor, name FROM cursor JOIN source ON id = source"
+                           " WHERE sink = ?1 AND state = 0",
     [LC_SQL_EACH_CURSOR] = "SELECT sink, position, mark, state FROM cursor WHERE source = ?1",
     [LC_SQL_EACH_OUTPUT] =
         "SELECT output.id, path, pending, inode, birth, device, made, closed, length, tail_hash, tail_len"

@@ -11,8 +11,11 @@
 #define TICK_MS 1000u
 #define CLOSE_POLL_MS 2u
 #define COMMIT_TRIES 3u /* of the last commit, when no deadline bounds it */
+#define PATIENCE_MS 30000u
 
 static void close_parts(lc_engine *engine);
+static void begin_stop(lc_engine *engine);
+static void force(lc_engine *engine);
 
 /* --- opening --- */
 
@@ -63,28 +66,65 @@ static int open_feed(lc_feed *feed, lc_runtime *runtime, lc_error *error) {
   return rc;
 }
 
-/* Whether every source that this sink may have read beyond its cursor is there to be read again. */
+static bool feeds_sink(const lc_pipeline *pipeline, const lc_sink *sink) {
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    if (pipeline->edges[e].sink == sink) return true;
+  }
+  return false;
+}
+
+/* Whether every source of its monitors that this sink may have beyond its cursor is there to be read again. */
 static bool replayable(const lc_engine *engine, const lc_sink *sink) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
-    bool feeds_it = false;
-    for (uint32_t e = 0; e < pipeline->n_edges; e++) feeds_it = feeds_it || pipeline->edges[e].sink == sink;
-    for (uint32_t f = 0; feeds_it && f < pipeline->n_feeds; f++) {
+    for (uint32_t f = 0; feeds_sink(pipeline, sink) && f < pipeline->n_feeds; f++) {
       if (!lc_feed_replayable(&pipeline->feeds[f], sink->store_id)) return false;
     }
   }
   return true;
 }
 
-static int open_sinks(lc_engine *engine, lc_error *error) {
-  for (uint32_t i = 0; i < engine->n_sinks; i++) {
-    lc_sink *sink = engine->sinks[i];
-    sink->replayable = replayable(engine, sink);
-    int rc = sink->ops->open(sink, engine->runtime, error);
-    if (rc == 0) rc = opened(&sink->resource, error);
-    if (rc != 0) return rc;
+/* Sources that this sink may have beyond its cursor, and that nothing will read again: their monitor feeds it no more,
+ * since somebody changed the pipeline files. */
+typedef struct orphans {
+  const lc_engine *engine;
+  const lc_sink *sink;
+  lc_changes changes; /* their cursors, IDLE */
+} orphans;
+
+static int note_orphan(void *arg, uint64_t source_id, uint32_t monitor_id, const char *name,
+                       const lc_stored_cursor *cursor) {
+  orphans *self = arg;
+  for (uint32_t p = 0; p < self->engine->n_pipelines; p++) {
+    const lc_pipeline *pipeline = self->engine->pipelines[p];
+    for (uint32_t f = 0; feeds_sink(pipeline, self->sink) && f < pipeline->n_feeds; f++) {
+      if (pipeline->feeds[f].monitor_id == monitor_id) return 0;
+    }
   }
-  return 0;
+  lc_log(LC_LOG_WARN, "engine", "a source is not read any more, though logcap was killed while it was read: its monitor "
+         "is gone from the pipeline files", LC_S("source", name), LC_S("sink", self->sink->resource.name));
+  lc_stored_cursor idle = *cursor;
+  idle.state = LC_CURSOR_IDLE;
+  return lc_changes_cursor(&self->changes, source_id, self->sink->store_id, &idle);
+}
+
+static int open_sink(lc_engine *engine, lc_sink *sink, lc_error *error) {
+  lc_store *store = engine->runtime->store;
+  orphans left = {.engine = engine, .sink = sink};
+  int rc = lc_store_each_active(store, sink->store_id, note_orphan, &left, error);
+  sink->replayable = left.changes.n == 0 && replayable(engine, sink);
+  if (rc == 0) rc = sink->ops->open(sink, engine->runtime, error);
+  if (rc == 0) rc = opened(&sink->resource, error);
+  /* What the sink has of them it has kept by now: from here on they stand in nobody's way. */
+  if (rc == 0 && left.changes.n > 0) rc = lc_store_apply(store, &left.changes, LC_STORE_NORMAL, error);
+  lc_changes_free(&left.changes);
+  return rc;
+}
+
+static int open_sinks(lc_engine *engine, lc_error *error) {
+  int rc = 0;
+  for (uint32_t i = 0; i < engine->n_sinks && rc == 0; i++) rc = open_sink(engine, engine->sinks[i], error);
+  return rc;
 }
 
 static int open_pipeline(lc_pipeline *pipeline, lc_error *error) {
@@ -161,11 +201,50 @@ static bool any_ticks(const lc_engine *engine) {
   return false;
 }
 
+static uint64_t settled_so_far(const lc_engine *engine) {
+  uint64_t n = 0;
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
+      const lc_ledger *total = &engine->pipelines[p]->edges[e].total;
+      n += total->delivered + total->dead_lettered + total->dropped[LC_DROP_FULL];
+    }
+  }
+  return n;
+}
+
+/* The first sink that holds something it does not settle; NULL: none, or dead letters that cannot be written. */
+static const lc_edge *stalled_edge(const lc_engine *engine) {
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
+      if (engine->pipelines[p]->edges[e].in_flight > 0) return &engine->pipelines[p]->edges[e];
+    }
+  }
+  return NULL;
+}
+
+/* A `once` run has nobody who waits for the disk to have room again. */
+static void on_once_check(uv_timer_t *timer) {
+  lc_engine *engine = timer->data;
+  uint64_t settled = settled_so_far(engine);
+  const lc_edge *edge = stalled_edge(engine);
+  bool stalls = settled == engine->once_settled && (edge != NULL || engine->dead_failed);
+  engine->once_settled = settled;
+  if (!stalls) return;
+  snprintf(engine->result.message, sizeof engine->result.message, "%s %s took nothing for a long time",
+           edge != NULL ? "sink" : "the dead-letter queue of", edge != NULL ? edge->sink->resource.name : "logcap");
+  engine->result.failed = true;
+  uv_timer_stop(timer);
+  if (engine->phase == LC_ENGINE_RUNS) begin_stop(engine);
+  force(engine);
+}
+
 void lc_engine_start(lc_engine *engine, void (*finished)(void *arg, const lc_engine_result *result), void *arg) {
   engine->finished = finished;
   engine->arg = arg;
   engine->phase = LC_ENGINE_RUNS;
   if (any_ticks(engine)) uv_timer_start(&engine->tick_timer, on_tick, TICK_MS, TICK_MS);
+  uint64_t patience = engine->runtime->patience_ms != 0 ? engine->runtime->patience_ms : PATIENCE_MS;
+  if (engine->runtime->once) uv_timer_start(&engine->deadline_timer, on_once_check, patience, patience);
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
     for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
@@ -256,6 +335,7 @@ static uint64_t unacked(const lc_engine *engine) {
 
 static bool drained(lc_engine *engine) {
   bool rest = true;
+  if (engine->forced) lc_dead_give_up(engine); /* before the batches that wait for them */
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
     if (engine->forced || pipeline->failed) lc_pipeline_discard_queue(pipeline);

@@ -149,6 +149,7 @@ struct lc_engine {
   bool commit_running, commit_wanted, commit_failed;
   uint64_t commits, commit_failures, last_failures; /* last_failures: in a row */
   bool deadline_set;
+  uint64_t once_settled; /* records that sinks had settled when it was last looked */
   bool forced; /* past the deadline, or stopped twice */
   uint32_t forced_commits;
   lc_engine_result result;

@@ -1,6 +1,7 @@
 #include "pipeline/ledger.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Calls `each` for every term with its name; a non-zero return stops and is returned. */
@@ -70,9 +71,11 @@ typedef struct row_arg {
 
 static int save_term(void *arg, const char *name, uint64_t *value) {
   row_arg *row = arg;
-  char key[512];
-  snprintf(key, sizeof key, "%s/%s", row->prefix, name);
-  return lc_changes_count(row->changes, key, *value);
+  char *key = NULL; /* a sink's identity may hold a long path */
+  if (asprintf(&key, "%s/%s", row->prefix, name) < 0) return LC_ENOMEM;
+  int rc = lc_changes_count(row->changes, key, *value);
+  free(key);
+  return rc;
 }
 
 int lc_ledger_save(const lc_ledger *ledger, const char *prefix, lc_changes *changes) {

@@ -20,7 +20,8 @@ bool lc_rotation_due(const lc_rotation *rotation, const lc_output *output, int64
   int64_t wait = rotation->not_before_ns - now_ns;
   if (output->id == 0 || output->end.length == 0 || (wait > 0 && wait <= AGAIN_AFTER)) return false;
   if (rotation->size > 0 && output->end.length >= rotation->size) return true;
-  return rotation->age_ns > 0 && now_ns - output->made_ns >= rotation->age_ns;
+  int64_t age = now_ns - output->made_ns; /* far below zero: made while the clock was wrong, and its age is unknown */
+  return rotation->age_ns > 0 && (age >= rotation->age_ns || age <= -rotation->age_ns);
 }
 
 /* A name is free when neither it nor what it would be compressed to is there. */
