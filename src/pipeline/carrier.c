@@ -113,8 +113,8 @@ static void account(lc_carrier *carrier) {
   edge->changed = true;
 }
 
-/* The cursors move over what was written on the spot in the turn of the loop in which the sink shows it: what is left of
- * these batches may wait in the queue for long, and a commit meanwhile must find both or neither. */
+/* The cursors move over what was written on the spot in the turn of the loop in which the sink shows it: what is left
+ * of these batches may wait in the queue for long, and a commit meanwhile must find both or neither. */
 static void pass_written(const lc_batch *batches) {
   for (const lc_batch *batch = batches; batch != NULL; batch = batch->next) {
     for (uint32_t i = 0; i < batch->n_ranges; i++) {
@@ -127,7 +127,8 @@ static void pass_written(const lc_batch *batches) {
   }
 }
 
-/* The batch whose write failed becomes the sink's again. Its ranges leave the count of what is queued. NULL: no memory. */
+/* The batch whose write failed becomes the sink's again; its ranges leave the count of what is queued. NULL: no memory.
+ */
 static lc_delivery *hand_back(const lc_carrier *carrier, lc_batch *batch) {
   lc_pipeline *pipeline = carrier->feed->pipeline;
   for (uint32_t i = 0; i < batch->n_ranges; i++) batch->ranges[i].source->stream->queued--;

@@ -101,8 +101,9 @@ static int note_orphan(void *arg, uint64_t source_id, uint32_t monitor_id, const
       if (pipeline->feeds[f].monitor_id == monitor_id) return 0;
     }
   }
-  lc_log(LC_LOG_WARN, "engine", "a source is not read any more, though logcap was killed while it was read: its monitor "
-         "is gone from the pipeline files", LC_S("source", name), LC_S("sink", self->sink->resource.name));
+  lc_log(LC_LOG_WARN, "engine",
+         "a source is not read any more, though it was not finished: its monitor is gone from the pipeline files",
+         LC_S("source", name), LC_S("sink", self->sink->resource.name));
   lc_stored_cursor idle = *cursor;
   idle.state = LC_CURSOR_IDLE;
   return lc_changes_cursor(&self->changes, source_id, self->sink->store_id, &idle);
