@@ -144,12 +144,20 @@ static void print_pipeline(lc_answer pipeline, FILE *out) {
   each_item(pipeline, "sinks", print_sink, out);
 }
 
+static bool names_its_kind(lc_answer resource) {
+  lc_answer kind, name;
+  return lc_answer_get(resource, "kind", &kind) && lc_answer_get(resource, "name", &name) && kind.len > 2 &&
+         name.len >= kind.len && memcmp(kind.at, name.at, kind.len - 1) == 0;
+}
+
 static void print_resource(lc_answer resource, FILE *out) {
   fprintf(out, "  %4llu descriptors  ", (unsigned long long)lc_answer_count(resource, "descriptors"));
   print_bytes(lc_answer_count(resource, "bytes"), out);
   fprintf(out, "  %llu errors  ", (unsigned long long)lc_answer_count(resource, "errors"));
-  print_member(resource, "kind", out);
-  fputc(' ', out);
+  if (!names_its_kind(resource)) {
+    print_member(resource, "kind", out);
+    fputc(' ', out);
+  }
   print_member(resource, "name", out);
   fputs(" (", out);
   print_member(resource, "state", out);

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -88,7 +89,9 @@ void lc_log_write(lc_log_level level, const char *component, const char *message
   lc_log_format format = settings.format;
   if (format == LC_LOG_AUTO) format = isatty(settings.fd) ? LC_LOG_TEXT : LC_LOG_JSON;
   char time[LC_TIME_TEXT];
-  (void)lc_time_format(lc_clock_wall() / LC_MILLISECOND * LC_MILLISECOND, time);
+  int64_t now = lc_clock_wall();
+  int len = lc_time_format(now / LC_SECOND * LC_SECOND, time);
+  (void)snprintf(time + len - 1, sizeof time - (size_t)len, ".%03dZ", (int)(now % LC_SECOND / LC_MILLISECOND));
   lc_buf buf = {0};
   (format == LC_LOG_JSON ? add_json : add_text)(&buf, time, level, component, message, fields, n);
   if (buf.failed) { /* out of memory: the message without its fields, with no allocation */

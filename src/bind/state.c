@@ -34,12 +34,22 @@ static void push_roots(lua_State *L) {
   lua_rawget(L, LUA_REGISTRYINDEX);
 }
 
+/* Whether it is code of logcap's own Lua modules, which is no place for an operator to look. */
+static bool is_embedded(lua_State *L, const lua_Debug *ar) {
+  if (strncmp(ar->source, "@logcap/", 8) != 0) return false;
+  push_roots(L);
+  lua_getfield(L, -1, ar->source); /* a pipeline file below a folder of this name */
+  bool embedded = lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return embedded;
+}
+
 static const char *shown_source(const lua_Debug *ar) { return *ar->source == '@' ? ar->source + 1 : ar->short_src; }
 
 void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]) {
   lua_Debug ar;
   for (int level = 1; lua_getstack(L, level, &ar); level++) {
-    if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
+    if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0 || is_embedded(L, &ar)) continue;
     snprintf(ret, LC_WHERE_MAX, "%.480s:%d", shown_source(&ar), ar.currentline);
     return;
   }
@@ -91,16 +101,6 @@ static void describe_error(lua_State *L) {
   }
   lua_pushfstring(L, "the error is a %s, not a message", luaL_typename(L, 1));
   lua_replace(L, 1);
-}
-
-/* Whether it is code of logcap's own Lua modules, which is no place for an operator to look. */
-static bool is_embedded(lua_State *L, const lua_Debug *ar) {
-  if (strncmp(ar->source, "@logcap/", 8) != 0) return false;
-  push_roots(L);
-  lua_getfield(L, -1, ar->source); /* a pipeline file below a folder of this name */
-  bool embedded = lua_isnil(L, -1);
-  lua_pop(L, 2);
-  return embedded;
 }
 
 /* The handler of all protected calls: message, then "; called from a.lua:3, b.lua:7". */

@@ -197,6 +197,15 @@ def test_last_words_are_of_this_run_and_of_each_sink(lc):
         assert sorted(entry["sink"] for entry in last) == [f"file_sink:{lc.folder}/out/copy.log", "null_sink"]
 
 
+def test_print_goes_to_the_log_with_its_line(lc):
+    copying(lc)
+    lc.append("pipeline.lua", 'print("so many:", 2)\n')
+    logged = [json.loads(line) for line in lc.once().stderr.splitlines()]
+    said = next(entry for entry in logged if entry["message"] == "so many:\t2")
+    line = lc.file.read_text().splitlines().index('print("so many:", 2)') + 1
+    assert said["at"] == f"{lc.file}:{line}"
+
+
 def test_log_formats_and_levels(lc):
     copying(lc)
     text = lc.call("run", "--once", "--log-format", "text", lc.file).stderr
