@@ -78,8 +78,8 @@ int lc_feed_attach(lc_feed *feed, lc_source *source, lc_error *error) LC_CHECK;
  * settle; its cursors stay stored. */
 void lc_feed_detach(lc_feed *feed, lc_source *source);
 
-/* An empty batch, or NULL when the pool has no room: then ops->room is called once there is. While it is asked to stop, a
- * monitor may still take some for what it could not read again; ops->room is not called then. */
+/* An empty batch, or NULL when the pool has no room: then ops->room is called once there is. While it is asked to
+ * stop, a monitor may still take some for what it could not read again; ops->room is not called then. */
 lc_batch *lc_feed_take(lc_feed *feed);
 /* For a reader with much to read: whether it costs less to wait until the sink has written what it has, and then to
  * write in the read job itself (see lc_carrier.sink). If so, ops->room is called when something has moved: ask

@@ -98,7 +98,7 @@ static void add_work(lc_file_monitor *monitor, lc_file_job *job, lc_file *file) 
       .announce = file->renamed,
       .seek_end = file->seek_end,
       .seek = file->seek,
-      .seek_to = file->source.resume_at, /* not `size`: that moves on with each look, also with one that comes to nothing */
+      .seek_to = file->source.resume_at, /* not `size`: that moves on with each look, in vain or not */
       .suspicious = file->fresh && !file->cleared,
       .flush = once,
       .flush_group = file->flush,
