@@ -99,6 +99,12 @@ lc_carrier_verdict lc_carrier_process(lc_carrier *carrier, lc_batch *batch) {
   return LC_CARRIER_REFILL;
 }
 
+static void count_read(const lc_carrier *carrier, const lc_batch *batches) {
+  uint64_t read = carrier->settled.read;
+  for (; batches != NULL; batches = batches->next) read += batches->tally.read;
+  atomic_fetch_add_explicit(&carrier->feed->monitor->resource.records_out, read, memory_order_relaxed);
+}
+
 /* What was settled on the spot enters the ledger. */
 static void account(lc_carrier *carrier) {
   if (carrier->sink == NULL) return;
@@ -161,6 +167,7 @@ static lc_batch *give_back(lc_carrier *carrier, lc_batch *batches) {
 
 void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
   lc_pipeline *pipeline = feed->pipeline;
+  count_read(carrier, batches);
   account(carrier);
   for (lc_batch *batch = batches; batch != NULL; batch = batch->next) {
     lc_batch_pool_recharge(pipeline->pool, batch);

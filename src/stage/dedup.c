@@ -132,10 +132,19 @@ static int gather_keys(dedup *self, const lc_batch *batch, uint32_t *at, uint32_
   return 0;
 }
 
+static void count_records(lc_stage *stage, const lc_batch *batch, uint32_t from, uint32_t to, uint64_t dropped) {
+  uint64_t kept = 0;
+  for (uint32_t i = from; i < to; i++) kept += lc_record_live(&batch->records[i]);
+  atomic_fetch_add_explicit(&stage->resource.records_in, kept + dropped, memory_order_relaxed);
+  atomic_fetch_add_explicit(&stage->resource.records_out, kept, memory_order_relaxed);
+}
+
 static int dedup_process(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns, lc_error *error) {
   dedup *self = (dedup *)stage;
   lc_hash128 keys[GROUP];
   uint32_t records[GROUP], n = 0;
+  const uint32_t from = *at;
+  uint64_t dropped = 0;
   bool seen[GROUP];
   source_hash last = {.valid = false};
   if (!self->table) return lc_error_set(error, LC_ECLOSED, "dedup \"%.100s\" is closed", stage->resource.name);
@@ -147,8 +156,10 @@ static int dedup_process(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_
     lc_dedup_table_check(self->table, keys, n, seen);
     for (uint32_t i = 0; i < n; i++) {
       if (seen[i]) lc_batch_drop(batch, &batch->records[records[i]], LC_DROP_DUPLICATE);
+      dropped += seen[i];
     }
   }
+  count_records(stage, batch, from, to, dropped);
   return 0;
 }
 

@@ -549,3 +549,20 @@ def test_version_matches_the_build(lc):
     version = re.search(r"project\(logcap VERSION (\S+)", cmake).group(1)
     for words in (["version"], ["--version"]):
         assert lc.call(*words, state=False).stdout == f"logcap {version}\n"
+
+
+@pytest.mark.parametrize("stages, expected", [
+    ("", {"file_monitor": (0, 100), "file_sink": (100, 100)}),  # read and written by one job
+    ("logcap.json { on_error = 'drop' }, function(rec) if rec.n >= 50 then return false end end, "
+     "logcap.dedup { fields = { 'k' } }",
+     {"file_monitor": (0, 100), "json": (100, 100), "lua": (100, 50), "dedup": (50, 10), "file_sink": (10, 10)}),
+])
+def test_status_counts_the_records_of_every_resource(lc, stages, expected):
+    lc.pipeline(COPY.replace("to =", f"stages = {{ {stages} }}, to ="))
+    lc.write("in/a.log", "".join(f'{{"n":{i},"k":{i % 10}}}\n' for i in range(100)))
+    daemon = lc.start().ready()
+
+    def counts():
+        return {r["kind"]: (r["records_in"], r["records_out"]) for r in lc.status()["resources"] if r["kind"] in expected}
+    wait_until(lambda: counts() == expected, what=f"{expected}, last {counts()}")
+    lc.finish(daemon)
