@@ -75,6 +75,8 @@ static void test_rotates_by_age(void **state) {
   self.now_ns += 3600 * LC_SECOND;
   assert_int_equal(rig_write(&self, "newer\n"), 0);
   assert_file(*state, "a.log", "newer\n");
+  lc_rotation_turn_aged(&self.writing.rotation, &self.set, self.now_ns - 2 * 3600 * LC_SECOND); /* the clock is set back */
+  assert_int_equal(rig_count(&self, LC_COUNT_rotated), 3);
   rig_kill(&self);
 }
 
@@ -123,6 +125,19 @@ static void rotate_once(rig *self, lc_test *test) {
   assert_int_equal(rig_open(self, test, "a.log", true), 0);
   self->writing.rotation.size = 8;
   assert_int_equal(rig_write(self, "one\ntwo\nthree\n"), 0);
+}
+
+static void test_renames_nothing_before_its_row_is_saved(void **state) {
+  rig self;
+  char names[8][128];
+  assert_int_equal(rig_open(&self, *state, "a.log", true), 0);
+  self.writing.rotation.size = 8;
+  assert_int_equal(rig_write(&self, "111\n"), 0);
+  assert_int_equal(rename(lc_test_path(*state, "positions.db"), lc_test_path(*state, "aside")), 0);
+  assert_int_equal(rig_write(&self, "222\n333\n"), 0);
+  assert_int_equal(list(*state, "a.log", names, 8), 1); /* written on */
+  assert_int_equal(rename(lc_test_path(*state, "aside"), lc_test_path(*state, "positions.db")), 0);
+  rig_kill(&self);
 }
 
 static void test_compresses_only_what_is_committed(void **state) {
@@ -316,6 +331,7 @@ int main(void) {
       lc_test_case(test_rotates_interleaved_outputs),
       lc_test_case(test_rotates_by_age),
       lc_test_case(test_writes_on_when_a_rename_fails),
+      lc_test_case(test_renames_nothing_before_its_row_is_saved),
       lc_test_case(test_compresses_only_what_is_committed),
       lc_test_case(test_a_stopped_compression_leaves_nothing),
       lc_test_case(test_an_interrupted_compression_is_mended),

@@ -1,0 +1,77 @@
+/* What must be saved before a sink sees a byte, and what a start makes of it after a kill. */
+#include "support/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void move_store(run *self, bool away) {
+  char from[128], to[128];
+  snprintf(from, sizeof from, "%s/%s", self->test->dir, away ? "positions.db" : "positions.aside");
+  snprintf(to, sizeof to, "%s/%s", self->test->dir, away ? "positions.aside" : "positions.db");
+  assert_int_equal(rename(from, to), 0);
+}
+
+static bool some_time(run *self) { return self->polls >= 60; }
+static bool has_100(run *self) { return double_sink_count(self->sinks[0]) == 100; }
+static bool has_200(run *self) { return double_sink_count(self->sinks[0]) == 200; }
+static bool is_settled(run *self) { return double_monitor_settled(self->monitor) == 1; }
+
+static void test_a_sink_sees_nothing_of_a_source_without_its_row(void **state) {
+  run r;
+  run_begin(&r, *state, false);
+  double_sink *sink = run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  double_monitor_partition(r.monitor, "a", 100);
+  run_start(&r, 0);
+  move_store(&r, true); /* no commit can succeed now */
+  run_until(&r, some_time);
+  assert_int_equal(double_sink_count(sink), 0);
+  bool healthy;
+  free(run_audit(&r, &healthy));
+  assert_false(healthy);
+  move_store(&r, false);
+  run_until(&r, has_100);
+  run_until(&r, is_settled);
+  free(run_audit(&r, &healthy));
+  assert_true(healthy);
+  double_monitor_partition(r.monitor, "b", 100); /* the same for one that comes later */
+  move_store(&r, true);
+  double_monitor_assign(r.monitor, "b");
+  run_until(&r, some_time);
+  assert_int_equal(double_sink_count(sink), 100);
+  move_store(&r, false);
+  run_until(&r, has_200);
+  run_end(&r);
+}
+
+static bool holds_one(run *self) { return double_sink_held(self->sinks[0]) > 0; }
+
+static void assert_replayable_after_a_kill(void **state, const char *key, bool expected) {
+  run r;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, key, DOUBLE_HOLD); /* a name is an identity */
+  double_monitor_partition(r.monitor, key, 100);
+  run_start(&r, 0);
+  run_until(&r, holds_one);
+  lc_engine_stop(r.engine, INT64_C(20000000)); /* it may have had what it never acked */
+  run_until(&r, run_has_finished);
+  run_end(&r);
+  run_begin(&r, *state, false);
+  run_with_sink(&r, key, DOUBLE_AT_ONCE);
+  double_monitor_partition(r.monitor, key, 100);
+  run_start(&r, 0);
+  assert_int_equal(r.bases[0]->replayable, expected);
+  run_end(&r);
+}
+
+static void test_tails_are_cut_only_when_all_of_them_can_be_read_again(void **state) {
+  assert_replayable_after_a_kill(state, "a", true);
+  assert_replayable_after_a_kill(state, "-gone", false);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      lc_test_case(test_a_sink_sees_nothing_of_a_source_without_its_row),
+      lc_test_case(test_tails_are_cut_only_when_all_of_them_can_be_read_again),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
