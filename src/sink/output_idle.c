@@ -18,10 +18,13 @@ bool lc_output_set_has_room(lc_output_set *set, uint32_t seen, int64_t now_ns) {
   int64_t since = now_ns - set->sought_ns;
   if (since >= 0 && since < SEEK_EVERY) return false;
   uint32_t gone = 0;
-  for (uint32_t i = 0; i < set->cap && gone < AT_ONCE; i++) {
+  for (uint32_t i = 0; i < set->cap && gone < AT_ONCE;) {
     lc_output *output = set->table[i];
-    if (output == NULL || !may_go(output, seen, now_ns)) continue;
-    lc_output_set_remove(set, output, true);
+    if (output == NULL || !may_go(output, seen, now_ns)) {
+      i++;
+      continue;
+    }
+    lc_output_set_remove(set, output, true); /* another may stand in its place now: the same one is looked at again */
     gone++;
   }
   atomic_fetch_add(&set->let_go, gone);
