@@ -125,7 +125,9 @@ def test_memory_is_bounded_whatever_comes(lc):
     daemon = lc.start().ready()
     wait_until(lambda: stats(lc)["files"] == 1502 and stats(lc)["bytes"] > 40 << 20, what=f"all read; {stats(lc)}")
     peak = next(int(line.split()[1]) for line in open(f"/proc/{daemon.process.pid}/status") if line.startswith("VmHWM"))
-    assert peak < 40 << 10, f"{peak} KiB"
+    maps = open(f"/proc/{daemon.process.pid}/maps").read()
+    if "libasan" not in maps and "libtsan" not in maps:  # a sanitizer's own memory is many times as much
+        assert peak < 40 << 10, f"{peak} KiB"
     lc.finish(daemon)
     lc.once()
     assert output(lc).count(b"S") == 1501
