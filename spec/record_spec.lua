@@ -46,6 +46,38 @@ describe("a record", function()
     assert.equal('{"a":1}', with("old", function(rec) rec.message = nil; rec.a = 1 end, {}).json)
   end)
 
+  it("takes an empty message", function()
+    assert.equal("", with("old", function(rec) rec.message = "" end, {}).raw)
+  end)
+
+  it("loses no byte by removing what is not there", function()
+    local line = '{"a": {"b" : 1} , "l":[ ]}'
+    assert.equal(line, with(line, function(rec)
+      rec:remove("a", "none")
+      rec:set("l", 3, nil)
+      rec.none = nil
+    end).json)
+    assert.equal("plain", with("plain", function(rec) rec:remove("message", "x") end, {}).raw)
+  end)
+
+  it("refuses tables whose text would be beyond all bounds", function()
+    local many = { "x" }
+    for _ = 1, 60 do many = { many, many } end
+    local out = run(function(rec) rec.x = many end, { '{"a":1}' })
+    assert.truthy(out[1].dead:find("record_spec.lua:%d+: a value of more than 16 MiB of JSON cannot be set"))
+  end)
+
+  it("says where a value was read that no table can hold", function()
+    local out = run(function(rec)
+      local deep = {}
+      for _ = 1, 250 do deep = { x = deep } end
+      rec.a = {}
+      rec:set("a", "k", "k", "k", "k", "k", "k", deep)
+      return rec.a
+    end, { "{}" })
+    assert.truthy(out[1].dead:find("record_spec.lua:%d+: JSON is nested deeper than 255 levels"), out[1].dead)
+  end)
+
   it("gives integers beyond 2^53 as their digits", function()
     local seen
     local line = '{"id":9007199254740993,"ok":9007199254740992,"neg":-9223372036854775808,"f":12345678901234567890.0}'

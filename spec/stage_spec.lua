@@ -88,6 +88,36 @@ describe("a Lua stage", function()
     assert.truthy(out[1].dead:find("attempt to index field 'missing'", 1, true))
   end)
 
+  it("gives a record that it fails on back as it came", function()
+    local function change_and_fail(rec)
+      rec.n, rec.o, rec.new = 9, nil, true
+      rec:set("deep", "x", 1)
+      rec.message = {}
+      error "too late"
+    end
+    for _, line in ipairs { '{"n": 1,"o":{"x":1}}', "plain \255" } do
+      for _, on_error in ipairs { "dlq", "pass", "drop", "stop" } do
+        local stage = logcap.stage { change_and_fail, on_error = on_error }
+        local out = feed.records(stage, { line }, { json = true })
+        stage:close()
+        assert.equal(line, out[1].raw)
+      end
+    end
+  end)
+
+  it("hurts no other record, nor stops, when the room for changes is used up", function()
+    local out, stopped = run(nil, function(rec)
+      if rec.n == 1 then rec.big = ("x"):rep(2 ^ 24 - 100) end
+      if rec.n == 2 then rec.small = ("x"):rep(300) end
+      if rec.n == 3 then error(("e"):rep(5000)) end
+      rec.n = nil
+    end)
+    assert.is_nil(stopped)
+    assert.truthy(out[2].dead:find("no room for the change", 1, true))
+    assert.truthy(out[3].dead:find("stage_spec.lua:%d+: eeee"))
+    assert.equal("{}", out[4].json)
+  end)
+
   it("keeps stages with different functions apart", function()
     local stages = {}
     for i = 1, 5 do stages[i] = logcap.stage { function(rec) rec.by = i end } end

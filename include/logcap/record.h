@@ -133,7 +133,7 @@ typedef struct lc_dead {
 #define LC_BATCH_RECORDS_MAX 16384u       /* records */
 #define LC_BATCH_RANGES_MAX 65535u        /* ranges */
 #define LC_BATCH_EXTRA_MAX (16u << 20)    /* bytes that stages may add */
-#define LC_BATCH_PADDING 64u              /* bytes behind the data block that may be read or scribbled on */
+#define LC_BATCH_PADDING 64u              /* bytes behind the data block, and the extra arena, for scans to run into */
 
 typedef struct lc_batch_pool lc_batch_pool;
 
@@ -156,6 +156,7 @@ typedef struct lc_batch {
   lc_batch_pool *pool; /* where it returns to; borrowed */
   struct lc_batch *next; /* owner's queue link */
   void *json_shapes;   /* the JSON slicer's memory of key sequences, kept across batches; owned */
+  struct lc_undo *undo; /* borrowed: where changes of the record in hand are noted (record/undo.h); NULL: nowhere */
 } lc_batch;
 
 static inline char *lc_batch_at(const lc_batch *batch, lc_ref ref) {
@@ -186,8 +187,8 @@ char *lc_batch_extra(lc_batch *batch, uint32_t len, lc_ref *ret_ref) LC_CHECK;
 /* Marks a live record and counts it. */
 void lc_batch_drop(lc_batch *batch, lc_record *rec, lc_drop reason);
 
-/* Marks a live record for the dead-letter queue, with the reason (copied). Falls back to keeping the record alive and
- * returns LC_ENOMEM when there is no memory for the reason. */
+/* Marks a live record for the dead-letter queue, with the reason (its first 2,048 bytes are copied; 256 where the extra
+ * arena is full). Falls back to keeping the record alive and returns LC_ENOMEM when there is no memory for it. */
 int lc_batch_refuse(lc_batch *batch, lc_record *rec, const char *stage, const char *reason, size_t len) LC_CHECK;
 
 /* Forgets records, fields and bytes, keeps ranges, tally and all memory: the next block of the same ranges may be read

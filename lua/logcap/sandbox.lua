@@ -103,7 +103,7 @@ end
 return function(allowed, roots)
   local env = copy(all, plain)
   for _, name in ipairs(libraries) do env[name] = copy(all[name]) end
-  env.string.dump = nil
+  env.string.dump, all.string.dump = nil, nil -- strings reach the latter: ("").dump
   debug.getmetatable("").__metatable = "string"
   env.os = copy(all.os, of_os)
   env.load, env.loadstring = load_text, load_text

@@ -2,7 +2,7 @@
 
 local native = require "logcap.native"
 
-local error, pcall, select, type, unpack = error, pcall, select, type, unpack
+local error, pcall, select, tostring, type, unpack = error, pcall, select, tostring, type, unpack
 local format, guard = string.format, native.guard
 
 ---@param resources logcap.Resource[]
@@ -37,7 +37,8 @@ local function using(...)
   for i = 1, n do
     local ok, kind = pcall(function() return resources[i].kind end)
     if not ok or type(resources[i]) ~= "userdata" or type(kind) ~= "string" then
-      error(format("using: argument %d must be an open resource, got %s", i, type(resources[i])), 2)
+      local got = type(resources[i]) == "userdata" and tostring(resources[i]) or type(resources[i])
+      error(format("using: argument %d must be an open resource, got %s", i, got), 2)
     end
   end
   local keeper = guard(unpack(resources, 1, n)) -- closes them if this coroutine is never resumed

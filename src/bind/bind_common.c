@@ -4,6 +4,8 @@
 #include "bind/kinds.h"
 #include "sink/format.h"
 
+#define HEAVY (64 * 1024) /* bytes of a resource that are worth a step of the collector */
+
 const char *const lc_words_on_error[] = {"dlq", "pass", "drop", "stop", NULL};
 const char *const lc_words_format[] = {"json", "raw", NULL};
 
@@ -36,5 +38,8 @@ int lc_bind_finish(lua_State *L, lc_handle *handle, const char *kind, int rc, lc
   bool said = rc != 0 && strncmp(error->message, kind, len) == 0 && error->message[len] == ':';
   if (rc != 0) return lc_raise(L, "%s%s%s", said ? "" : kind, said ? "" : ": ", error->message);
   lc_handle_open(handle, made);
+  /* The collector sees a small userdata: it is told what hangs on it, or garbage of this kind would pile up. */
+  int64_t bytes = atomic_load(&made->bytes);
+  if (bytes >= HEAVY) lua_gc(L, LUA_GCSTEP, (int)(bytes >> 10));
   return 1;
 }

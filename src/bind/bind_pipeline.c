@@ -74,7 +74,9 @@ static void take_part(lua_State *L, struct draft *draft, const char *option, int
   lc_part *part = &draft->parts[draft->n_parts];
   *part = (lc_part){.resource = handle->resource, .role = role};
   part->claim = (char *)(uintptr_t)lc_handle_claimed(L, -1);
-  for (uint32_t i = 0; i < draft->n_parts && role != LC_ROLE_STAGE; i++) {
+  /* A stage with memory would take each record for one that it has seen. */
+  bool once = role != LC_ROLE_STAGE || ((const lc_stage *)(const void *)handle->resource)->ops->save != NULL;
+  for (uint32_t i = 0; i < draft->n_parts && once; i++) {
     if (draft->parts[i].resource == handle->resource) wrong_part(L, option, position, role, "the same one twice");
   }
   if (lc_generation_check_part(lc_state_of(L)->generation, draft->parts, draft->n_parts, part, &error) != 0) {

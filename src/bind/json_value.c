@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/state.h"
 #include "record/json_text.h"
 
 #define ARRAY "logcap.array"
 #define NULL_VALUE "logcap.null"
+#define LIMIT_MIB ((int)(LC_BATCH_EXTRA_MAX >> 20))
 
 /* The longest plain integer that is certainly below 2^53. */
 #define SAFE_DIGITS 15
@@ -36,7 +38,7 @@ static void push_decoded(lua_State *L, const char *inside, size_t len) {
 static void push_value(lua_State *L, const char *text, size_t len, lc_json_type type, int depth);
 
 static void push_members(lua_State *L, const char *text, size_t len, lc_json_type type, int depth) {
-  if (depth > LC_LUA_DEPTH) luaL_error(L, "JSON is nested deeper than %d levels", LC_LUA_DEPTH);
+  if (depth > LC_LUA_DEPTH) lc_raise(L, "JSON is nested deeper than %d levels; read it by path", LC_LUA_DEPTH);
   luaL_checkstack(L, 6, "JSON is nested too deeply");
   lua_newtable(L);
   lc_json_members it = lc_json_open(text, len);
@@ -203,6 +205,9 @@ static bool is_null(lua_State *L, int index) {
 }
 
 static void add_value(lua_State *L, lc_buf *buf, int index, int depth) {
+  /* A table that holds others many times over is small, but its text need not be. */
+  if (buf->failed) luaL_error(L, "not enough memory");
+  if (buf->len > LC_BATCH_EXTRA_MAX) luaL_error(L, "a value of more than %d MiB of JSON cannot be set", LIMIT_MIB);
   size_t len = 0;
   const char *bytes = NULL;
   switch (lua_type(L, index)) {

@@ -52,6 +52,7 @@ void lc_lua_stage_refuse(lc_view *view, const char *reason, size_t len) {
   text[len] = '\0';
   lua_stage *lua = (lua_stage *)view->stage;
   log_refusal(lua, text);
+  lc_view_undo(view);
   view->refused++;
   view->stopped = lc_stage_refuse(view->stage, view->batch, view->rec, text, &view->error);
   if (view->stopped == 0 && !lc_record_live(view->rec)) view->gone++;

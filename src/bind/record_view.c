@@ -14,6 +14,7 @@
 void lc_view_deinit(lc_view *view) {
   lc_buf_free(&view->decoded);
   lc_buf_free(&view->spliced);
+  lc_undo_deinit(&view->undo);
 }
 
 /* --- the loop over a batch --- */
@@ -21,6 +22,7 @@ void lc_view_deinit(lc_view *view) {
 void lc_view_begin(lc_view *view, lc_stage *stage, lc_batch *batch, uint32_t at, uint32_t to, int64_t turn_ns) {
   view->stage = stage;
   view->batch = batch;
+  batch->undo = &view->undo;
   view->rec = NULL;
   view->at = at;
   view->to = to;
@@ -34,6 +36,7 @@ void lc_view_begin(lc_view *view, lc_stage *stage, lc_batch *batch, uint32_t at,
 
 void lc_view_end(lc_view *view) {
   view->serial++;
+  view->batch->undo = NULL;
   view->batch = NULL;
   view->rec = NULL;
   view->stage = NULL;
@@ -61,6 +64,7 @@ bool lc_view_next(lc_view *view) {
     return false;
   }
   view->rec = &view->batch->records[view->at++];
+  lc_undo_begin(&view->undo, view->rec);
   view->seen++;
   return true;
 }
@@ -70,6 +74,11 @@ void lc_view_drop(lc_view *view) {
   lc_batch_drop(view->batch, view->rec, LC_DROP_FILTERED);
   view->dropped++;
   view->rec = NULL;
+}
+
+void lc_view_undo(lc_view *view) {
+  /* Without memory to take it back, the record goes on as far as it was changed: it is whole in any case. */
+  if (view->rec != NULL) (void)lc_undo_roll_back(&view->undo, view->batch, view->rec);
 }
 
 /* --- reading --- */
@@ -282,11 +291,19 @@ int lc_view_path_get(lc_view *view, uint64_t serial, const char *key, size_t key
   return rc == 0 ? show_value(view, value, len, type, true) : LC_VIEW_MISSING;
 }
 
+static bool has_path(const lc_view *view, const lc_field *field) {
+  const char *value = NULL;
+  size_t len = 0;
+  lc_json_type type = LC_JSON_REMOVED;
+  return lc_json_path(lc_batch_at(view->batch, field->value), field->value_len, view->steps, view->n_steps, &value,
+                      &len, &type) == 0;
+}
+
 int lc_view_path_set(lc_view *view, uint64_t serial, const char *key, size_t key_len, const char *text, size_t len) {
   if (!in_hand(view, serial)) return LC_VIEW_EXPIRED;
   bool is_body = lc_record_key_is_body(view->rec, key, key_len);
   const lc_field *field = is_body ? NULL : find(view, key, key_len);
-  if (field == NULL && !is_body && text == NULL) return 0;
+  if (text == NULL && (field == NULL || !has_path(view, field))) return 0; /* nothing to remove: no byte changes */
   const char *whole = field != NULL ? lc_batch_at(view->batch, field->value) : is_body ? "\"\"" : "{}";
   size_t whole_len = field != NULL ? field->value_len : 2;
   lc_buf_clear(&view->spliced);

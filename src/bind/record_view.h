@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "logcap/stage.h"
 #include "record/json_text.h"
+#include "record/undo.h"
 
 /* What a read found. */
 typedef enum lc_view_kind {
@@ -65,6 +66,7 @@ typedef struct lc_view {
   lc_json_step steps[LC_VIEW_STEPS];
   uint32_t n_steps;
   lc_buf decoded, spliced; /* owned */
+  lc_undo undo;            /* owned: the record in hand as it came */
   lc_view_hint hints[LC_VIEW_HINTS];
 } lc_view;
 
@@ -79,6 +81,8 @@ void lc_view_end(lc_view *view);
 bool lc_view_next(lc_view *view);
 /* Drops the record in hand. */
 void lc_view_drop(lc_view *view);
+/* Takes back what was changed of the record in hand. */
+void lc_view_undo(lc_view *view);
 
 /* Reads; all return an lc_view_kind. */
 int lc_view_get(lc_view *view, uint64_t serial, const char *key, size_t key_len);

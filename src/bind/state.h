@@ -55,7 +55,8 @@ int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) LC_
 
 /* For functions that Lua calls. */
 lc_state *lc_state_of(lua_State *L);
-/* Writes "file:line" of the Lua code that called the running C function; the file alone when a tail call hid it. */
+/* Writes "file:line" of the script's code that called the running C function, be it through logcap's own Lua; the file
+ * alone when a tail call hid it. */
 void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]);
 /* Pushes the absolute folder of the pipeline file whose code is running. */
 void lc_state_push_folder(lua_State *L);

@@ -12,6 +12,9 @@
 #define KEEP_EXTRA (1u << 20)
 #define KEEP_RANGES 4096u
 
+#define LONG_REASON 2048u /* bytes of a dead letter's reason that are kept */
+#define SHORT_REASON 256u /* and where the extra arena is full */
+
 static const char *const drop_names[LC_DROP_REASONS] = {"filtered", "duplicate", "error", "full", "rate", "sampled"};
 
 const char *lc_drop_name(lc_drop reason) {
@@ -167,15 +170,29 @@ lc_field *lc_batch_reserve_fields(lc_batch *batch, lc_record *rec, uint16_t n) {
   return &batch->fields[rec->fields];
 }
 
-char *lc_batch_extra(lc_batch *batch, uint32_t len, lc_ref *ret_ref) {
-  if (len > LC_BATCH_EXTRA_MAX - batch->extra_len) return NULL;
+/* The padding is memory behind what is filled, for scans, and gives an arena that holds nothing a place. */
+static char *extra_within(lc_batch *batch, uint32_t len, uint32_t limit, lc_ref *ret_ref) {
+  if (batch->extra_len > limit || len > limit - batch->extra_len) return NULL;
   void *arena = batch->base[1];
-  if (!grow(&arena, &batch->extra_cap, (uint64_t)batch->extra_len + len, 16384, 1)) return NULL;
+  uint64_t need = (uint64_t)batch->extra_len + len + LC_BATCH_PADDING;
+  if (!grow(&arena, &batch->extra_cap, need, 16384, 1)) return NULL;
   batch->base[1] = arena;
   *ret_ref = batch->extra_len | LC_REF_EXTRA;
   char *place = batch->base[1] + batch->extra_len;
   batch->extra_len += len;
   return place;
+}
+
+char *lc_batch_extra(lc_batch *batch, uint32_t len, lc_ref *ret_ref) {
+  return extra_within(batch, len, LC_BATCH_EXTRA_MAX, ret_ref);
+}
+
+/* The reason of a dead letter must find a place also where a script has filled the arena, or one record would stop the
+ * pipeline: beyond the limit there is some room for each record. */
+static char *extra_for_reason(lc_batch *batch, size_t *len, lc_ref *ret_ref) {
+  if (batch->extra_len + *len <= LC_BATCH_EXTRA_MAX) return lc_batch_extra(batch, (uint32_t)*len, ret_ref);
+  if (*len > SHORT_REASON) *len = SHORT_REASON;
+  return extra_within(batch, (uint32_t)*len, LC_BATCH_EXTRA_MAX + LC_BATCH_RECORDS_MAX * SHORT_REASON, ret_ref);
 }
 
 void lc_batch_drop(lc_batch *batch, lc_record *rec, lc_drop reason) {
@@ -187,13 +204,13 @@ void lc_batch_drop(lc_batch *batch, lc_record *rec, lc_drop reason) {
 
 int lc_batch_refuse(lc_batch *batch, lc_record *rec, const char *stage, const char *reason, size_t len) {
   if (lc_fails_assert(lc_record_live(rec))) return LC_EINVAL;
-  if (len > 2048) len = 2048;
+  if (len > LONG_REASON) len = LONG_REASON;
   uint32_t index = (uint32_t)(rec - batch->records);
   lc_ref ref = 0;
   void *table = batch->dead;
   if (!grow(&table, &batch->cap_dead, (uint64_t)batch->n_dead + 1, 16, sizeof(lc_dead))) return LC_ENOMEM;
   batch->dead = table;
-  char *text = lc_batch_extra(batch, (uint32_t)len, &ref);
+  char *text = extra_for_reason(batch, &len, &ref);
   if (text == NULL) return LC_ENOMEM;
   memcpy(text, reason, len);
   batch->dead[batch->n_dead++] = (lc_dead){index, ref, (uint32_t)len, stage};

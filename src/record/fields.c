@@ -6,6 +6,7 @@
 #include "record/json_scan.h"
 #include "record/json_shapes.h"
 #include "record/json_text.h"
+#include "record/undo.h"
 
 static bool escaped_key_is(const lc_batch *batch, const lc_field *field, const char *key, size_t len) {
   return lc_json_key_equals(lc_batch_at(batch, field->key), field->key_len, true, key, len);
@@ -146,6 +147,7 @@ static int set_field(lc_batch *batch, lc_record *rec, const char *key, size_t ke
   int rc = make_text(batch, key, key_len, value, &made);
   if (rc != 0) return rc;
   if (field != NULL) {
+    if (batch->undo != NULL) lc_undo_note(batch->undo, batch, rec, field);
     if (in_body(rec, field)) rec->flags |= LC_REC_REWRITTEN;
     *field = made;
     return 0;
@@ -227,6 +229,7 @@ void lc_record_remove(lc_batch *batch, lc_record *rec, const char *key, size_t k
   for (uint32_t i = 0; i < rec->n_fields; i++) {
     lc_field *field = &batch->fields[rec->fields + i];
     if (!key_is(batch, field, key, key_len)) continue;
+    if (batch->undo != NULL) lc_undo_note(batch->undo, batch, rec, field);
     if (in_body(rec, field)) rec->flags |= LC_REC_REWRITTEN;
     field->type = LC_JSON_REMOVED;
   }

@@ -194,20 +194,9 @@ static int slice(slicing *slicer, lc_record *rec, const char *text) {
   return keep(slicer, rec, object, end);
 }
 
-/* The scans run beyond the text: a body in the extra arena needs memory behind it. */
-static int pad_extra(lc_batch *batch, const lc_record *rec) {
-  uint32_t len = batch->extra_len;
-  lc_ref unused;
-  if ((rec->body & ~LC_REF_EXTRA) + rec->body_len + LC_BATCH_PADDING <= batch->extra_cap) return 0;
-  if (lc_batch_extra(batch, LC_BATCH_PADDING, &unused) == NULL) return LC_ENOMEM;
-  batch->extra_len = len;
-  return 0;
-}
-
 int lc_json_slice(lc_batch *batch, lc_record *rec) {
   lc_json_shapes *shapes = lc_json_shapes_of(batch);
   if (lc_unlikely(shapes == NULL)) return LC_ENOMEM;
-  if (lc_unlikely((rec->body & LC_REF_EXTRA) != 0) && pad_extra(batch, rec) != 0) return LC_ENOMEM;
   lc_json_shapes_renew(shapes);
   char *text = lc_batch_at(batch, rec->body), *end = text + rec->body_len;
   slicing slicer = {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "logcap/source.h"
+#include "record/encode.h"
 #include "record/fields.h"
 #include "record/json_text.h"
 #include "stage/dedup_table.h"
@@ -25,7 +26,7 @@ typedef struct dedup {
   bool per_source;
   uint64_t purpose; /* hash of what makes the key: saved keys of another making mean nothing */
   uint64_t unkeyed; /* records that had none of the fields */
-  lc_buf decoded;   /* owned; scratch for strings with escapes */
+  lc_buf scratch;   /* owned; strings with escapes, decoded; changed records, encoded */
 } dedup;
 
 /* The range whose source was hashed last: records of one source stand together. */
@@ -49,10 +50,13 @@ static int hash_value(dedup *self, const lc_batch *batch, const lc_field *field,
     text++;
     len -= 2;
     if (field->flags & LC_FIELD_VALUE_ESCAPED) {
-      lc_buf_clear(&self->decoded);
-      if (lc_buf_reserve(&self->decoded, len) != 0) return LC_ENOMEM;
-      len = lc_json_decode(text, len, self->decoded.data);
-      text = self->decoded.data;
+      lc_buf_clear(&self->scratch);
+      if (lc_buf_reserve(&self->scratch, len) != 0) {
+        lc_buf_free(&self->scratch);
+        return LC_ENOMEM;
+      }
+      len = lc_json_decode(text, len, self->scratch.data);
+      text = self->scratch.data;
     }
   }
   *ret = lc_hash_128(text, len);
@@ -83,20 +87,19 @@ static int key_of_fields(dedup *self, const lc_batch *batch, const lc_record *re
   return 0;
 }
 
-/* The record as it would leave. */
-static lc_hash128 key_of_all(const lc_batch *batch, const lc_record *rec) {
-  lc_hash128 key = {0, 0};
-  const bool object = (rec->flags & LC_REC_OBJECT) != 0;
-  const bool changed = (rec->flags & (LC_REC_APPENDED | LC_REC_REWRITTEN)) != 0;
-  if (!object || !changed) key = lc_hash_128(lc_batch_at(batch, rec->body), rec->body_len);
-  if (!changed) return key;
-  const lc_field *fields = batch->fields + rec->fields;
-  for (uint32_t i = 0; i < rec->n_fields; i++) {
-    if (fields[i].type == LC_JSON_REMOVED) continue;
-    key = key_join(key, 0, lc_hash_128(lc_batch_at(batch, fields[i].key), fields[i].key_len));
-    key = key_join(key, fields[i].type, lc_hash_128(lc_batch_at(batch, fields[i].value), fields[i].value_len));
+/* The record as it would leave: it does not matter whether it came so or was made so. */
+static int key_of_all(dedup *self, const lc_batch *batch, const lc_record *rec, lc_hash128 *ret) {
+  if ((rec->flags & (LC_REC_APPENDED | LC_REC_REWRITTEN)) == 0) {
+    *ret = lc_hash_128(lc_batch_at(batch, rec->body), rec->body_len);
+    return 0;
   }
-  return key;
+  lc_buf_clear(&self->scratch);
+  if (lc_encode_json(batch, rec, &self->scratch) != 0) {
+    lc_buf_free(&self->scratch);
+    return LC_ENOMEM;
+  }
+  *ret = lc_hash_128(self->scratch.data, self->scratch.len);
+  return 0;
 }
 
 static lc_hash128 hash_source(source_hash *last, const lc_batch *batch, const lc_record *rec) {
@@ -110,7 +113,7 @@ static lc_hash128 hash_source(source_hash *last, const lc_batch *batch, const lc
 static int key_of(dedup *self, const lc_batch *batch, const lc_record *rec, source_hash *last, lc_hash128 *ret) {
   int rc = 0;
   if (self->n_fields > 0) rc = key_of_fields(self, batch, rec, ret);
-  else *ret = key_of_all(batch, rec);
+  else rc = key_of_all(self, batch, rec, ret);
   if (rc == 0 && self->per_source) *ret = key_join(*ret, 0, hash_source(last, batch, rec));
   return rc;
 }
@@ -205,7 +208,7 @@ static void free_parts(dedup *self) {
   lc_dedup_table_destroy(self->table);
   for (uint32_t i = 0; i < self->n_fields; i++) free(self->fields[i].name);
   free(self->fields);
-  lc_buf_free(&self->decoded);
+  lc_buf_free(&self->scratch);
   free(self);
 }
 

@@ -22,25 +22,23 @@ static int json_stats(lc_resource *res, lc_buf *ret) {
 
 static int json_process(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns, lc_error *error) {
   (void)now_ns;
-  uint64_t seen = 0, sliced = 0;
+  uint64_t seen = 0, passed = 0;
   int rc = 0;
   for (; *at < to; ++*at) {
     lc_record *rec = &batch->records[*at];
     if (!lc_record_live(rec)) continue;
     seen++;
-    if ((rec->flags & LC_REC_OBJECT) != 0) continue;
-    rc = lc_json_slice(batch, rec);
+    rc = (rec->flags & LC_REC_OBJECT) != 0 ? 0 : lc_json_slice(batch, rec);
     if (rc == LC_EINVAL) {
       rc = lc_stage_refuse(stage, batch, rec, "not a JSON object", error);
     } else if (rc != 0) {
       lc_error_set(error, rc, "%s: out of memory for the fields of a record", stage->resource.name);
-    } else {
-      sliced++;
     }
     if (rc != 0) break;
+    passed += lc_record_live(rec);
   }
   atomic_fetch_add_explicit(&stage->resource.records_in, seen, memory_order_relaxed);
-  atomic_fetch_add_explicit(&stage->resource.records_out, sliced, memory_order_relaxed);
+  atomic_fetch_add_explicit(&stage->resource.records_out, passed, memory_order_relaxed);
   return rc;
 }
 

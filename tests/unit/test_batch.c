@@ -82,6 +82,32 @@ static void test_a_refusal_without_memory_keeps_the_record(void **state) {
   lc_batch_destroy(batch);
 }
 
+static void test_a_refusal_finds_room_when_the_arena_is_full(void **state) {
+  (void)state;
+  char reason[4000];
+  memset(reason, 'e', sizeof reason);
+  lc_batch *batch = lc_batch_create(64);
+  lc_ref ref;
+  assert_int_equal(lc_batch_reserve_records(batch, LC_BATCH_RECORDS_MAX), LC_BATCH_RECORDS_MAX);
+  assert_non_null(lc_batch_extra(batch, LC_BATCH_EXTRA_MAX - 1, &ref));
+  for (uint32_t i = 0; i < LC_BATCH_RECORDS_MAX; i++) {
+    lc_record *rec = lc_batch_add_record(batch);
+    assert_int_equal(lc_batch_refuse(batch, rec, "stage", reason, sizeof reason), 0);
+  }
+  assert_int_equal(batch->dead[LC_BATCH_RECORDS_MAX - 1].reason_len, 256);
+  assert_null(lc_batch_extra(batch, 1, &ref));
+  lc_batch_destroy(batch);
+}
+
+static void test_an_empty_piece_has_a_place(void **state) {
+  (void)state;
+  lc_batch *batch = lc_batch_create(64);
+  lc_ref ref = 0;
+  assert_non_null(lc_batch_extra(batch, 0, &ref));
+  assert_int_equal(ref, LC_REF_EXTRA);
+  lc_batch_destroy(batch);
+}
+
 static void test_fields_move_and_keep_their_content(void **state) {
   (void)state;
   lc_batch *batch = lc_batch_create(64);
@@ -140,6 +166,8 @@ int main(void) {
       lc_test_case(test_a_batch_is_bounded),
       lc_test_case(test_drops_are_counted_with_their_reason),
       lc_test_case(test_a_refusal_without_memory_keeps_the_record),
+      lc_test_case(test_a_refusal_finds_room_when_the_arena_is_full),
+      lc_test_case(test_an_empty_piece_has_a_place),
       lc_test_case(test_fields_move_and_keep_their_content),
       lc_test_case(test_refs_reach_both_arenas),
       lc_test_case(test_source_names_outlive_a_rename),

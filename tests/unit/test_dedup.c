@@ -120,6 +120,21 @@ static void test_whole_records_as_they_leave(void **state) {
   (void)add_json(batch, "{\"n\":1,\"t\":1}");
   assert_int_equal(lc_record_set_string(batch, &batch->records[3], "env", 3, "prod", 4), 0);
   assert_string_equal(run(stage, batch, seen), "---+");
+  assert_int_equal(atomic_load(&stage->resource.records_in), 6);
+  assert_int_equal(atomic_load(&stage->resource.records_out), 3);
+  done(stage, batch);
+}
+
+static void test_how_a_record_was_made_does_not_matter(void **state) {
+  char seen[16];
+  lc_stage *stage = make(*state, &(lc_dedup_options){0});
+  lc_batch *batch = make_batch();
+  (void)add_json(batch, "{\"level\":\"warn\",\"n\":1}");
+  (void)add_json(batch, "{\"level\":\"WARN\",\"n\":1}");
+  (void)add_json(batch, "{\"level\":\"warn\"}");
+  assert_int_equal(lc_record_set_string(batch, &batch->records[1], "level", 5, "warn", 4), 0);
+  assert_int_equal(lc_record_set_number(batch, &batch->records[2], "n", 1, 1), 0);
+  assert_string_equal(run(stage, batch, seen), "+--");
   done(stage, batch);
 }
 
@@ -299,6 +314,7 @@ int main(void) {
       lc_test_case(test_dead_records_are_not_seen),
       lc_test_case(test_ttl),
       lc_test_case(test_whole_records_as_they_leave),
+      lc_test_case(test_how_a_record_was_made_does_not_matter),
       lc_test_case(test_fields),
       lc_test_case(test_message_of_a_plain_line),
       lc_test_case(test_per_source),
