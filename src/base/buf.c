@@ -54,9 +54,8 @@ int lc_buf_addf(lc_buf *buf, const char *format, ...) {
   return rc;
 }
 
-/* Length of the valid UTF-8 sequence at `s`, or 0: overlong forms, surrogates and what lies above U+10FFFF are not
- * valid. */
-static size_t utf8_length(const unsigned char *s, size_t left) {
+size_t lc_utf8_length(const void *bytes, size_t left) {
+  const unsigned char *s = bytes;
   unsigned char c = s[0];
   size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
   if (n > left) return 0;
@@ -73,7 +72,7 @@ static size_t utf8_length(const unsigned char *s, size_t left) {
 bool lc_utf8_valid(const void *bytes, size_t len) {
   const unsigned char *s = bytes, *end = s + len;
   while (s < end) {
-    size_t n = *s < 0x80 ? 1 : utf8_length(s, (size_t)(end - s));
+    size_t n = *s < 0x80 ? 1 : lc_utf8_length(s, (size_t)(end - s));
     if (n == 0) return false;
     s += n;
   }
@@ -89,7 +88,7 @@ static size_t json_add_special(lc_buf *buf, const unsigned char *s, size_t left)
   static const char shorts[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
   unsigned char c = s[0];
   if (c >= 0x80) {
-    size_t n = utf8_length(s, left);
+    size_t n = lc_utf8_length(s, left);
     lc_buf_add(buf, n ? (const char *)s : "\xef\xbf\xbd", n ? n : 3);
     return n ? n : 1;
   }

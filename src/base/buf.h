@@ -29,6 +29,8 @@ int lc_buf_addc(lc_buf *buf, char c);
 int lc_buf_addf(lc_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends `bytes` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 int lc_buf_add_json_string(lc_buf *buf, const void *bytes, size_t len);
+/* The length of the UTF-8 sequence at `bytes`; 0 when it is not valid: overlong, a surrogate, cut, beyond U+10FFFF. */
+size_t lc_utf8_length(const void *bytes, size_t left);
 /* Whether all of it is UTF-8 that a JSON text may hold. */
 bool lc_utf8_valid(const void *bytes, size_t len);
 /* Terminates without counting the NUL, for use as a C string; "" when memory failed. */

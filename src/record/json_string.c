@@ -1,4 +1,5 @@
 /* Decoding and encoding of JSON strings: the part of json_text.h that deals with characters. */
+#include "base/buf.h"
 #include "record/json_scan.h"
 #include "record/json_text.h"
 
@@ -92,20 +93,6 @@ size_t lc_json_plain(const char *bytes, size_t len) {
   return i;
 }
 
-/* The length of the UTF-8 sequence at `p`, or 0 when it is not valid (overlong, surrogate, cut, beyond U+10FFFF). */
-static size_t utf8_len(const unsigned char *p, size_t room) {
-  size_t n = p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
-  if (n == 0 || n > room) return 0;
-  for (size_t i = 1; i < n; i++) {
-    if ((p[i] & 0xC0) != 0x80) return 0;
-  }
-  if (p[0] == 0xE0 && p[1] < 0xA0) return 0;
-  if (p[0] == 0xED && p[1] > 0x9F) return 0;
-  if (p[0] == 0xF0 && p[1] < 0x90) return 0;
-  if (p[0] == 0xF4 && p[1] > 0x8F) return 0;
-  return n;
-}
-
 /* One character that does not stand for itself. Returns the bytes read. */
 static size_t encode_special(const char *p, size_t room, char **to) {
   static const char escapes[] = {
@@ -113,7 +100,7 @@ static size_t encode_special(const char *p, size_t room, char **to) {
   static const char hex[] = "0123456789abcdef";
   unsigned char c = (unsigned char)*p;
   if (c >= 0x80) {
-    size_t n = utf8_len((const unsigned char *)p, room);
+    size_t n = lc_utf8_length(p, room);
     memcpy(*to, n > 0 ? p : "\xEF\xBF\xBD", n > 0 ? n : 3);
     *to += n > 0 ? n : 3;
     return n > 0 ? n : 1;

@@ -382,3 +382,15 @@ def test_stdin(lc):
                           capture_output=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
     assert output(lc) == b"a\n\nb\r\nunfinished\n"
+
+
+def test_exclude_below_any_folder(lc):
+    lc.pipeline('''
+      logcap.pipeline { name = "x", from = logcap.file_monitor { paths = { "in/**/*.log" }, start = "beginning",
+          exclude = { "**/old/*", "in/b.log", "c.*" } },
+        to = logcap.file_sink { path = "out.log", format = "raw" } }
+    ''')
+    for name in ("a.log", "b.log", "sub/b.log", "sub/c.log", "old/d.log", "sub/old/e.log"):
+        lc.write(f"in/{name}", f"{name}\n")
+    lc.once()
+    assert sorted(lc.read("out.log").decode().split()) == ["a.log", "sub/b.log"]
