@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/last_resort.h"
 #include "app/process.h"
 #include "app/summary.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/registry.h"
 
-#define STOP_WITHIN (30 * LC_SECOND)
+#define STOP_WITHIN_S 30
 
 /* --- stopping --- */
 
@@ -18,7 +19,7 @@ void lc_app_stop(lc_app *app, const char *why) {
   if (app->finished) return;
   lc_log(LC_LOG_INFO, "run", app->stopping ? "asked again to stop" : "stopping", LC_S("because", why));
   app->stopping = true;
-  lc_engine_stop(app->engine, STOP_WITHIN);
+  lc_engine_stop(app->engine, STOP_WITHIN_S * LC_SECOND);
 }
 
 static void on_signal(uv_signal_t *handle, int number) {
@@ -67,7 +68,9 @@ static int open_handles(lc_app *app, lc_error *error) {
   uv = uv_signal_start(&app->term, on_signal, SIGTERM);
   if (uv == 0) uv = uv_signal_start(&app->interrupt, on_signal, SIGINT);
   if (uv == 0) uv = uv_signal_start(&app->hup, on_hangup, SIGHUP);
-  return uv == 0 ? 0 : loop_failed(uv, "take signals", error);
+  if (uv != 0) return loop_failed(uv, "take signals", error);
+  int rc = lc_last_resort_arm(SIGTERM, STOP_WITHIN_S, error);
+  return rc != 0 ? rc : lc_last_resort_arm(SIGINT, STOP_WITHIN_S, error);
 }
 
 static void let_loop_end(lc_app *app) {

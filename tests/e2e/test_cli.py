@@ -281,6 +281,22 @@ def test_stop_at_any_moment_of_the_start(lc):
     assert lc.read("out/copy.log") == lc.read("in/a.log")
 
 
+def test_a_second_signal_ends_a_function_that_never_returns(lc):
+    lc.pipeline(COPY.replace("to =", "stages = { function() print 'in' while true do end end },\n  to ="))
+    lc.write("in/a.log", "a\n")
+    daemon = lc.start()
+    wait_until(lambda: any(e["message"] == "in" for e in daemon.log()))
+    begin = time.monotonic()
+    while daemon.process.poll() is None and time.monotonic() < begin + 10:
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    assert daemon.process.poll() == 1
+    assert "its main thread did not come back" in daemon.text()
+    lc.pipeline(COPY)
+    lc.once()
+    assert lc.read("out/copy.log") == b"a\n"
+
+
 def test_a_second_signal_stops_at_once(lc):
     """The sink's folder cannot be written to: a clean stop would wait for the deadline."""
     lc.pipeline(COPY)
