@@ -99,7 +99,8 @@ static void add_work(lc_file_monitor *monitor, lc_file_job *job, lc_file *file) 
       .seek_end = file->seek_end,
       .seek = file->seek,
       .seek_to = file->source.resume_at, /* not `size`: that moves on with each look, in vain or not */
-      .suspicious = file->fresh && !file->cleared,
+      /* A copy may have been met while it was still empty. */
+      .suspicious = !file->cleared && (file->fresh || file->mark.offset == file->mark.base),
       .flush = once,
       .flush_group = file->flush,
       .final = file->quiet_ns != 0 && now - file->quiet_ns >= (once ? 0 : monitor->options.rotated_wait_ns),
