@@ -256,3 +256,23 @@ def test_no_descriptors_while_it_runs(lc):
     lc.finish(daemon)
     lc.once()
     assert output(lc).count(b"\n") == 60
+
+
+# --- copytruncate ---
+
+def test_a_copy_that_is_seen_while_it_is_made(lc):
+    """It is empty at first, and looked at: later it is still known for a copy."""
+    follow(lc, "a.log*").write("in/a.log", numbered(0, 1000))
+    daemon = lc.start().ready()
+    wait_lines(lc, 1000)
+    with open(lc.path("in/a.log.1"), "wb", buffering=0) as copy:
+        wait_until(lambda: stats(lc)["found"] == 2 and stats(lc)["jobs_running"] == 0, what="a look at the copy")
+        copy.write(numbered(0, 500).encode())
+        wait_until(lambda: stats(lc)["held"] == 1, what="the suspicion")
+        copy.write(numbered(500, 500).encode())
+        os.truncate(lc.path("in/a.log"), 0)
+        wait_until(lambda: stats(lc)["copies"] == 1, what="the copy known for one")
+    lc.append("in/a.log", "after\n")
+    wait_lines(lc, 1001)
+    assert output(lc) == (numbered(0, 1000) + "after\n").encode()
+    lc.finish(daemon)
