@@ -48,8 +48,8 @@ def test_everything_of_its_own_in_one_folder(lc):
       logcap.pipeline { name = "t", from = from,
         stages = { function(rec) if rec.message == "bad" then error("refused") end end },
         to = { logcap.stdout_sink { format = "raw" },
-               logcap.file_sink { path = "in/out/out.log", format = "raw", rotate = { size = "4KiB" }, compress = "zstd",
-                                  retain = { files = 3 } } } }
+               logcap.file_sink { path = "in/out/out.log", format = "raw", rotate = { size = "4KiB" },
+                                  compress = "zstd", retain = { files = 3 } } } }
     ''')
     lc.write("in/a.log", numbered(0, 1000) + "bad\n")
     for _ in range(3):
@@ -213,19 +213,19 @@ def test_a_clock_that_jumps(lc):
     env = dict(os.environ, LD_PRELOAD=str(shim), CLOCK_OFFSET=str(offset), ASAN_OPTIONS="verify_asan_link_order=0")
     follow(lc, options='multiline = { start = "^S", timeout = "50ms" }, rotated_wait = "50ms"')
     text = ""
-    jumps = [0, 10 * 365 * 86400, -20 * 365 * 86400, 0]
-    for i, jump in enumerate(jumps):
-        offset.write_text(str(jump))
+    for i, jump in enumerate([10 * 365 * 86400, -20 * 365 * 86400, 0, -3600]):
         if i % 2 == 0:
-            daemon = lc.start(env=env)
+            daemon = lc.start(env=env).ready()
+        looks = stats(lc)["looks"]
         lc.append("in/a.log", f"S{i}\n x\n")
+        wait_until(lambda: stats(lc)["looks"] > looks, what="an open group")
+        offset.write_text(str(jump))  # while timers run
         text += f"S{i}\n x\n"
         wait_output(lc, text)
         if i % 2 == 1:
             lc.path("in/a.log").rename(lc.path(f"in/a.{i}"))
             wait_until(lambda: stats(lc)["files"] == 0, what="the end of the renamed file")
             lc.finish(daemon)
-    assert len({entry["time"][:4] for entry in lc.running[0].log()}) > 1 or lc.running[0].log()
 
 
 # --- standard input ---
@@ -280,7 +280,7 @@ def test_closed_stdin_is_an_empty_one(lc):
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_stdin_that_stays_open(lc, kind):
-    """A group is closed by its timeout; a stop does not wait for the writer, and gives out what was taken from the pipe."""
+    """A group is closed by its timeout; a stop does not wait for the writer, and gives out what was taken."""
     lc.pipeline(STDIN % 'multiline = { start = "^S", timeout = "100ms" }')
     ours, theirs = socket.socketpair() if kind == "socket" else (None, None)
     reader, writer = (theirs.fileno(), ours.fileno()) if kind == "socket" else os.pipe()
