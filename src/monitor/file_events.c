@@ -78,36 +78,9 @@ void lc_file_once_add(lc_file_monitor *monitor, lc_file *file) {
   monitor->once_left++;
 }
 
-/* Remembers which file had the path: the next one under it may be told later. Without memory it does not wait. */
-static void note_left(lc_file_monitor *monitor, const lc_file *file, const char *path) {
-  struct lc_file_left *left = &monitor->left[monitor->n_left++ % LC_FILE_LEFT];
-  free(left->path);
-  *left = (struct lc_file_left){strdup(path), file->id};
-}
-
-void lc_file_forget_left(lc_file_monitor *monitor) {
-  for (uint32_t i = 0; i < LC_FILE_LEFT; i++) {
-    free(monitor->left[i].path);
-    monitor->left[i].path = NULL;
-  }
-}
-
-/* The file that had the path last, if it is still being read. */
-static lc_file *who_left(lc_file_monitor *monitor, const char *path) {
-  uint32_t n = monitor->n_left < LC_FILE_LEFT ? monitor->n_left : LC_FILE_LEFT;
-  for (uint32_t i = 1; i <= n; i++) {
-    const struct lc_file_left *left = &monitor->left[(monitor->n_left - i) % LC_FILE_LEFT];
-    if (left->path == NULL || strcmp(left->path, path) != 0) continue;
-    lc_file *file = lc_file_table_by_id(&monitor->files, left->id);
-    return file != NULL && file->displaced && !file->ended ? file : NULL;
-  }
-  return NULL;
-}
-
 void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t generation) {
   lc_file_id id = {found->inode, found->birth_ns};
   lc_file *former = lc_file_table_by_path(&monitor->files, found->path);
-  lc_file *earlier = former == NULL ? who_left(monitor, found->path) : NULL;
   bool from_end = !monitor->first_done && !monitor->options.from_beginning;
   lc_file *file = lc_file_follow(monitor, id, generation, found->device, found->path, found->size, from_end);
   if (file == NULL) {
@@ -124,7 +97,6 @@ void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t ge
     lc_file_wait_for(monitor, file, former);
     lc_file_wake(monitor, former);
   }
-  if (earlier != NULL) lc_file_wait_for(monitor, file, earlier);
   if (file->displaced && lc_file_table_rename(&monitor->files, file, found->path) != 0)
     (void)out_of_memory(found->path);
   if (!monitor->first_done) lc_file_once_add(monitor, file);
@@ -214,7 +186,6 @@ static void on_gone(void *arg, const char *path, const char *to) {
       lc_file_set_closable(monitor, file, now.links > 0);
     }
     displace(monitor, file);
-    if (to != NULL) note_left(monitor, file, path);
     lc_file_check_deleted(monitor);
     /* Under its new name it can be opened again without a search. */
     file->renamed = to != NULL;

@@ -22,7 +22,6 @@
 #include "monitor/file_source.h"
 
 #define LC_FILE_JOBS 4u             /* read jobs under way at a time */
-#define LC_FILE_LEFT 64u
 #define LC_FILE_TRAIN 4u            /* batches of a job: a hand-over of 1 MiB is still cached when it is written */
 #define LC_FILE_JOB_BYTES (16u << 20)
 #define LC_FILE_WORTH_WAITING (1u << 20) /* with so much to read it pays to wait for the sink and write in the job */
@@ -87,11 +86,6 @@ typedef struct lc_file_monitor {
     uint32_t generation;
   } shrunk[LC_FILE_SHRUNK]; /* the files that shrank last, a ring */
   uint32_t n_shrunk;        /* ever */
-  struct lc_file_left {
-    char *path; /* owned */
-    lc_file_id id;
-  } left[LC_FILE_LEFT]; /* the names that files lost last by a rename, a ring: whoever takes one waits for its file */
-  uint32_t n_left;      /* ever */
   uint32_t n_held;
   uint32_t n_closing; /* handles and the closing job that are still to end */
   uint32_t n_deleted; /* files without a name that are not read to their end */
@@ -106,7 +100,6 @@ extern const lc_discovery_events lc_file_discovery_events;
 /* Follows a file from now on. NULL: it could not be attached (logged). */
 lc_file *lc_file_follow(lc_file_monitor *monitor, lc_file_id id, uint32_t generation, uint64_t device, const char *path,
                         uint64_t size, bool from_end);
-void lc_file_forget_left(lc_file_monitor *monitor);
 /* A file that was not known stands under this path. */
 void lc_file_appear(lc_file_monitor *monitor, const lc_found *found, uint32_t generation);
 /* With once: it is one of those that must be read to the size they have now. */

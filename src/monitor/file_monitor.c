@@ -16,7 +16,6 @@ static void destroy_monitor(lc_resource *res) {
   lc_multiline_destroy(monitor->multiline);
   lc_file_options_free(&monitor->options);
   lc_labels_free(&monitor->base.labels);
-  lc_file_forget_left(monitor);
   free(monitor);
 }
 
