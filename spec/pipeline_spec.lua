@@ -230,7 +230,8 @@ describe("the environment of pipeline files", function()
     for _, name in ipairs { "execute", "exit", "remove", "rename", "tmpname", "setlocale" } do
       assert.equal(1, check(("assert(os.%s == nil)"):format(name) .. good))
     end
-    assert.equal(1, check("assert(string.dump == nil and ('').dump == nil) assert(not pcall(collectgarbage, 'stop'))" .. good))
+    assert.equal(1, check("assert(string.dump == nil and ('').dump == nil)" .. good))
+    assert.equal(1, check("assert(not pcall(collectgarbage, 'stop'))" .. good))
   end)
 
   it("takes a stage with memory once a pipeline", function()
