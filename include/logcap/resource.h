@@ -31,6 +31,13 @@ typedef enum lc_resource_state {
   LC_RES_CLOSED     /* holds nothing any more */
 } lc_resource_state;
 
+/* How a live resource fits what new pipeline files say of it. */
+typedef enum lc_fit {
+  LC_FIT_SAME,    /* all options are the same: it is adopted as it is */
+  LC_FIT_CHANGED, /* it can take the new options over in place */
+  LC_FIT_REPLACE  /* it cannot: the new one takes its place, and it drains */
+} lc_fit;
+
 typedef struct lc_resource_ops {
   /* Starts to close. Ends, now or later, with lc_resource_closed(). Called at most once, and only when the resource was
    * open. NULL: there is nothing to wait for. */
@@ -39,6 +46,13 @@ typedef struct lc_resource_ops {
   void (*destroy)(lc_resource *res);
   /* Optional: a JSON object of figures, appended to `ret`. Loop thread. */
   int (*stats)(lc_resource *res, struct lc_buf *ret);
+  /* Optional. A reload found `described`, of the same kind and identity and never opened, in the new pipeline files: can
+   * `res`, which is alive, take its place? Changes nothing. NULL: always LC_FIT_REPLACE. Loop thread. */
+  lc_fit (*fit)(const lc_resource *res, const lc_resource *described);
+  /* Takes the options of `described` over; cannot fail, because whatever could was done when that one was made: swap
+   * with it. It is released afterwards; who needs it until a job ends retains it. Called after LC_FIT_CHANGED, between
+   * two batches. Loop thread. */
+  void (*adopt)(lc_resource *res, lc_resource *described);
 } lc_resource_ops;
 
 struct lc_resource {
