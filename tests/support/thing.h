@@ -29,7 +29,7 @@ static int thing_stats(lc_resource *res, lc_buf *ret) {
   return lc_buf_adds(ret, "{\"size\":7}");
 }
 
-static const lc_resource_ops thing_ops = {thing_close, thing_destroy, thing_stats};
+static const lc_resource_ops thing_ops = {.close = thing_close, .destroy = thing_destroy, .stats = thing_stats};
 
 static int closes, destroys;
 
