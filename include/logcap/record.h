@@ -155,6 +155,7 @@ typedef struct lc_batch {
   size_t charged;      /* bytes the pool has charged for it */
   lc_batch_pool *pool; /* where it returns to; borrowed */
   struct lc_batch *next; /* owner's queue link */
+  struct lc_graph *graph; /* the pipeline's, while it is in its queue: the stages and sinks that it is for; counted */
   void *json_shapes;   /* the JSON slicer's memory of key sequences, kept across batches; owned */
   struct lc_undo *undo; /* borrowed: where changes of the record in hand are noted (record/undo.h); NULL: nowhere */
 } lc_batch;

@@ -46,8 +46,8 @@ typedef struct lc_resource_ops {
   void (*destroy)(lc_resource *res);
   /* Optional: a JSON object of figures, appended to `ret`. Loop thread. */
   int (*stats)(lc_resource *res, struct lc_buf *ret);
-  /* Optional. A reload found `described`, of the same kind and identity and never opened, in the new pipeline files: can
-   * `res`, which is alive, take its place? Changes nothing. NULL: always LC_FIT_REPLACE. Loop thread. */
+  /* Optional. A reload found `described`, of the same kind and identity and never opened, in the new pipeline files:
+   * can `res`, which is alive, take its place? Changes nothing. NULL: always LC_FIT_REPLACE. Loop thread. */
   lc_fit (*fit)(const lc_resource *res, const lc_resource *described);
   /* Takes the options of `described` over; cannot fail, because whatever could was done when that one was made: swap
    * with it. It is released afterwards; who needs it until a job ends retains it. Called after LC_FIT_CHANGED, between
@@ -84,6 +84,9 @@ void lc_resource_retain(lc_resource *res);
 void lc_resource_release(lc_resource *res);
 /* Asks for the close. Does nothing when it was asked before. */
 void lc_resource_close(lc_resource *res);
+/* `res` takes the place of `described`, which describes the same anew: its made_at is that one's from now on. Loop
+ * thread. */
+void lc_resource_take_place(lc_resource *res, lc_resource *described);
 /* The resource says that it works now. LC_ECLOSED when a close was asked before. Loop thread. */
 int lc_resource_opened(lc_resource *res, lc_error *error) LC_CHECK;
 /* The resource says that it holds nothing any more. Loop thread. Without a reference nothing may touch it then. */

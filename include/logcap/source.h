@@ -93,6 +93,7 @@ uint32_t lc_feed_block_size(const lc_feed *feed);
 /* What one read job carries along: the steps that may run in the pool. Opaque but for its size. */
 typedef struct lc_carrier {
   lc_feed *feed;
+  struct lc_graph *graph;       /* counted: the stages and sinks that its batches are for */
   struct lc_sink *sink;         /* lent to this job: its output is written on the spot; NULL: not */
   struct lc_delivery *delivery; /* owned; the lent sink's delivery of the batch in hand */
   lc_tally settled;             /* what was settled on the spot */

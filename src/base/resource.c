@@ -66,6 +66,12 @@ void lc_resource_close(lc_resource *res) {
   lc_registry_enqueue(res->registry, res, false);
 }
 
+void lc_resource_take_place(lc_resource *res, lc_resource *described) {
+  char *made_at = res->made_at;
+  res->made_at = described->made_at;
+  described->made_at = made_at;
+}
+
 int lc_resource_opened(lc_resource *res, lc_error *error) {
   lc_resource_state state = lc_resource_state_of(res);
   bool asked = atomic_load(&res->close_asked);

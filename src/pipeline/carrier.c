@@ -3,31 +3,32 @@
 
 /* Whether the pipeline's sink can write in the read job at all. */
 static bool lends(const lc_pipeline *pipeline) {
-  return pipeline->n_edges == 1 && pipeline->n_pool_stages == pipeline->n_stages &&
-         pipeline->edges[0].sink->ops->lend != NULL;
+  const lc_graph *graph = pipeline->graph;
+  return graph->n_edges == 1 && graph->n_pool_stages == graph->n_stages && graph->edges[0]->sink->ops->lend != NULL;
 }
 
 bool lc_feed_better_wait(lc_feed *feed) {
   lc_pipeline *pipeline = feed->pipeline;
   if (!lends(pipeline) || pipeline->lent != NULL || pipeline->carriers > 0) return false;
-  if (pipeline->first == NULL && pipeline->edges[0].in_flight == 0) return false;
+  if (pipeline->first == NULL && pipeline->graph->edges[0]->in_flight == 0) return false;
   pipeline->room = true;
   return true;
 }
 
 bool lc_pipeline_reader_waits(const lc_pipeline *pipeline) {
-  return pipeline->room && lends(pipeline) && pipeline->first == NULL && pipeline->edges[0].in_flight == 0;
+  return pipeline->room && lends(pipeline) && pipeline->first == NULL && pipeline->graph->edges[0]->in_flight == 0;
 }
 
 void lc_carrier_begin(lc_feed *feed, lc_carrier *carrier) {
   lc_pipeline *pipeline = feed->pipeline;
-  *carrier = (lc_carrier){.feed = feed};
+  *carrier = (lc_carrier){.feed = feed, .graph = lc_graph_retain(pipeline->graph)};
   pipeline->carriers++;
   if (!lends(pipeline)) return;
   if (pipeline->first != NULL || pipeline->lent != NULL || pipeline->engine->phase != LC_ENGINE_RUNS) return;
-  lc_sink *sink = pipeline->edges[0].sink;
-  if (pipeline->edges[0].in_flight > 0) return;
-  lc_delivery *delivery = lc_delivery_create_lent(&pipeline->edges[0]);
+  lc_edge *edge = pipeline->graph->edges[0];
+  lc_sink *sink = edge->sink;
+  if (edge->in_flight > 0) return;
+  lc_delivery *delivery = lc_delivery_create_lent(edge);
   if (delivery == NULL) return; /* out of memory: the batches take the longer way */
   if (!sink->ops->lend(sink)) {
     lc_delivery_free_lent(delivery);
@@ -39,9 +40,9 @@ void lc_carrier_begin(lc_feed *feed, lc_carrier *carrier) {
 
 /* Runs the stages that need no loop thread. Returns false when one of them stops the pipeline. */
 static bool run_stages(lc_carrier *carrier, lc_batch *batch) {
-  const lc_pipeline *pipeline = carrier->feed->pipeline;
-  for (uint32_t i = 0; i < pipeline->n_pool_stages; i++) {
-    lc_stage *stage = pipeline->stages[i];
+  const lc_graph *graph = carrier->graph;
+  for (uint32_t i = 0; i < graph->n_pool_stages; i++) {
+    lc_stage *stage = graph->stages[i];
     uint32_t at = 0;
     int rc = LC_EAGAIN;
     while (rc == LC_EAGAIN)
@@ -58,7 +59,7 @@ static bool may_write(const lc_carrier *carrier, const lc_batch *batch) {
     const lc_range *range = &batch->ranges[i];
     const lc_stream *stream = range->source->stream;
     if (!atomic_load_explicit(&stream->live, memory_order_acquire)) return false;
-    if (range->begin < stream->cursors[0].skip_until) return false;
+    if (range->begin < atomic_load_explicit(&stream->skip_most, memory_order_relaxed)) return false;
   }
   return true;
 }
@@ -108,7 +109,7 @@ static void count_read(const lc_carrier *carrier, const lc_batch *batches) {
 /* What was settled on the spot enters the ledger. */
 static void account(lc_carrier *carrier) {
   if (carrier->sink == NULL) return;
-  lc_edge *edge = &carrier->feed->pipeline->edges[0];
+  lc_edge *edge = carrier->graph->edges[0];
   lc_ledger counts = {.delivered = carrier->delivered};
   lc_resource *resource = &carrier->sink->resource;
   atomic_fetch_add_explicit(&resource->records_in, carrier->delivered, memory_order_relaxed);
@@ -121,13 +122,13 @@ static void account(lc_carrier *carrier) {
 
 /* The cursors move over what was written on the spot in the turn of the loop in which the sink shows it: what is left
  * of these batches may wait in the queue for long, and a commit meanwhile must find both or neither. */
-static void pass_written(const lc_batch *batches) {
+static void pass_written(const lc_edge *edge, const lc_batch *batches) {
   for (const lc_batch *batch = batches; batch != NULL; batch = batch->next) {
     for (uint32_t i = 0; i < batch->n_ranges; i++) {
       const lc_range *range = &batch->ranges[i];
       if (range->written_to == range->begin) continue;
       lc_stream *stream = range->source->stream;
-      lc_cursor_pass(&stream->cursors[0], range->written_to, &range->written_resume);
+      lc_cursor_pass(&stream->cursors[edge->index], range->written_to, &range->written_resume);
       lc_stream_moved(stream);
     }
   }
@@ -138,7 +139,7 @@ static void pass_written(const lc_batch *batches) {
 static lc_delivery *hand_back(const lc_carrier *carrier, lc_batch *batch) {
   lc_pipeline *pipeline = carrier->feed->pipeline;
   for (uint32_t i = 0; i < batch->n_ranges; i++) batch->ranges[i].source->stream->queued--;
-  lc_delivery *stuck = lc_delivery_create(&pipeline->edges[0], batch);
+  lc_delivery *stuck = lc_delivery_create(carrier->graph->edges[0], batch);
   if (stuck == NULL) {
     lc_pipeline_fail(pipeline, "out of memory");
     lc_batch_release(pipeline, batch);
@@ -175,15 +176,16 @@ void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
   }
   pipeline->carriers--;
   if (carrier->sink != NULL) {
-    pass_written(batches);
+    pass_written(carrier->graph->edges[0], batches);
     batches = give_back(carrier, batches);
   }
   if (carrier->error.code != 0) lc_pipeline_fail(pipeline, carrier->error.message);
   while (batches != NULL) {
     lc_batch *batch = batches;
     batches = batch->next;
-    lc_pipeline_enqueue(pipeline, batch);
+    lc_pipeline_enqueue(pipeline, batch, carrier->graph);
   }
+  lc_graph_release(carrier->graph);
   lc_pipeline_pump(pipeline);
   lc_engine_wake(pipeline->engine);
 }

@@ -15,6 +15,8 @@ typedef struct commit_job {
   uv_work_t work;
   lc_engine *engine;
   lc_changes changes;
+  lc_sink **sinks; /* owned, each counted: those that the snapshot was taken of */
+  uint32_t n_sinks;
   lc_store_safety safety;
   int rc;
   lc_error error;
@@ -76,16 +78,20 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
   uint64_t id = stream->known->id;
   int rc = lc_changes_source(changes, id, feed->monitor_id, stream->source->key, name, now_ns);
   for (uint32_t e = 0; rc == 0 && e < feed->pipeline->n_edges; e++) {
+    const lc_edge *edge = feed->pipeline->edges[e];
+    if (edge == NULL || edge->after != NULL) continue; /* a successor has no row before the one before it has drained */
     const lc_cursor *cursor = &stream->cursors[e];
     lc_stored_cursor row = {cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
-    if (rest) row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
-    rc = lc_changes_cursor(changes, id, feed->pipeline->edges[e].sink->store_id, &row);
+    bool drained = edge->graphs == 0 && cursor->first == NULL;
+    if ((rest || drained) && !edge->forced) row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
+    rc = lc_changes_cursor(changes, id, edge->sink->store_id, &row);
   }
   if (rc != 0) return rc;
   stream->in_commit = true;
   stream->going_idle = rest;
   if (rest) atomic_store_explicit(&stream->live, false, memory_order_release);
   stream->moved = false;
+  stream->rows_stale = false;
   stream->saved_name = name;
   return 0;
 }
@@ -96,8 +102,8 @@ static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_
     if (rc != 0) return rc;
   }
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-    lc_edge *edge = &pipeline->edges[e];
-    if (!edge->changed) continue;
+    lc_edge *edge = pipeline->edges[e];
+    if (edge == NULL || !edge->changed) continue;
     int rc = lc_ledger_save(&edge->saved, edge->key, changes);
     if (rc != 0) return rc;
     edge->changed = false;
@@ -116,8 +122,12 @@ static int take_snapshot(commit_job *job) {
     int rc = add_pipeline(engine->pipelines[p], &job->changes, now_ns);
     if (rc != 0) return rc;
   }
+  job->sinks = calloc(engine->n_sinks + 1u, sizeof(lc_sink *));
+  if (job->sinks == NULL) return LC_ENOMEM;
   for (uint32_t i = 0; i < engine->n_sinks; i++) {
     lc_sink *sink = engine->sinks[i];
+    lc_resource_retain(&sink->resource);
+    job->sinks[job->n_sinks++] = sink;
     if (sink->durable) job->safety = LC_STORE_DURABLE;
     if (sink->ops->snapshot == NULL) continue;
     int rc = sink->ops->snapshot(sink, &job->changes, &job->error);
@@ -129,9 +139,13 @@ static int take_snapshot(commit_job *job) {
 /* The rows stand: remember them, and let those be told that wait for it. */
 static void stream_saved(lc_stream *stream) {
   bool drained = true;
-  for (uint32_t e = 0; e < stream->feed->pipeline->n_edges; e++) drained = drained && stream->cursors[e].drained;
+  const lc_pipeline *pipeline = stream->feed->pipeline;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    drained = drained && (pipeline->edges[e] == NULL || stream->cursors[e].drained);
+  }
   lc_known_update(stream->known, stream);
   if (!stream->going_idle) {
+    if (stream->rows_stale) return; /* the next commit has all of them */
     atomic_store_explicit(&stream->live, true, memory_order_release);
     stream->waits = false;
   } else if (drained && !stream->told) {
@@ -162,7 +176,9 @@ static void pipeline_saved(lc_pipeline *pipeline, bool ok) {
     link = &stream->next_active;
   }
   if (!ok) {
-    for (uint32_t e = 0; e < pipeline->n_edges; e++) pipeline->edges[e].changed = true;
+    for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+      if (pipeline->edges[e] != NULL) pipeline->edges[e]->changed = true;
+    }
   }
 }
 
@@ -187,7 +203,7 @@ static bool anything_active(const lc_engine *engine) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     if (pipeline->active != NULL) return true;
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-      if (pipeline->edges[e].changed) return true;
+      if (pipeline->edges[e] != NULL && pipeline->edges[e]->changed) return true;
     }
   }
   return false;
@@ -217,10 +233,12 @@ static void finish(commit_job *job) {
   engine->commit_running = false;
   log_outcome(engine, job);
   settle_forgets(engine, ok);
-  for (uint32_t i = 0; i < engine->n_sinks; i++) {
-    lc_sink *sink = engine->sinks[i];
+  for (uint32_t i = 0; i < job->n_sinks; i++) {
+    lc_sink *sink = job->sinks[i];
     if (sink->ops->committed != NULL) sink->ops->committed(sink, ok);
+    lc_resource_release(&sink->resource);
   }
+  free(job->sinks);
   for (uint32_t p = 0; p < engine->n_pipelines; p++) pipeline_saved(engine->pipelines[p], ok);
   lc_changes_free(&job->changes);
   free(job);
@@ -233,8 +251,8 @@ static void finish(commit_job *job) {
 static void run_commit(uv_work_t *work) {
   commit_job *job = work->data;
   lc_engine *engine = job->engine;
-  for (uint32_t i = 0; i < engine->n_sinks && job->rc == 0; i++) {
-    lc_sink *sink = engine->sinks[i];
+  for (uint32_t i = 0; i < job->n_sinks && job->rc == 0; i++) {
+    lc_sink *sink = job->sinks[i];
     if (sink->ops->sync != NULL) job->rc = sink->ops->sync(sink, &job->error);
   }
   if (job->rc == 0 && job->safety == LC_STORE_DURABLE) job->rc = lc_dlq_sync(engine->dlq, &job->error);

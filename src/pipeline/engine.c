@@ -13,11 +13,8 @@
 #define COMMIT_TRIES 3u /* of the last commit, when no deadline bounds it */
 #define PATIENCE_MS 30000u
 
-static void close_parts(lc_engine *engine);
 static void begin_stop(lc_engine *engine);
 static void force(lc_engine *engine);
-
-/* --- opening --- */
 
 int lc_engine_create(lc_runtime *runtime, lc_engine **ret, lc_error *error) {
   lc_engine *engine = calloc(1, sizeof *engine);
@@ -37,138 +34,6 @@ int lc_engine_add(lc_engine *engine, lc_pipeline *pipeline, lc_error *error) {
   return 0;
 }
 
-static int collect_sinks(lc_engine *engine, lc_error *error) {
-  uint32_t most = 0;
-  for (uint32_t p = 0; p < engine->n_pipelines; p++) most += engine->pipelines[p]->n_edges;
-  engine->sinks = calloc(most + 1u, sizeof(lc_sink *));
-  if (engine->sinks == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
-  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
-    for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
-      lc_sink *sink = engine->pipelines[p]->edges[e].sink;
-      uint32_t i = 0;
-      while (i < engine->n_sinks && engine->sinks[i] != sink) i++;
-      if (i == engine->n_sinks) engine->sinks[engine->n_sinks++] = sink;
-    }
-  }
-  return 0;
-}
-
-static int opened(lc_resource *res, lc_error *error) {
-  return lc_resource_state_of(res) == LC_RES_DESCRIBED ? lc_resource_opened(res, error) : 0;
-}
-
-static int open_feed(lc_feed *feed, lc_runtime *runtime, lc_error *error) {
-  lc_monitor *monitor = feed->monitor;
-  int rc = lc_store_resource_id(runtime->store, monitor->resource.identity, &feed->monitor_id, error);
-  if (rc == 0) rc = lc_feed_load(feed, runtime->store, error);
-  if (rc == 0) rc = monitor->ops->open(monitor, runtime, feed, error);
-  if (rc == 0) rc = opened(&monitor->resource, error);
-  return rc;
-}
-
-static bool feeds_sink(const lc_pipeline *pipeline, const lc_sink *sink) {
-  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-    if (pipeline->edges[e].sink == sink) return true;
-  }
-  return false;
-}
-
-/* Whether every source of its monitors that this sink may have beyond its cursor is there to be read again. */
-static bool replayable(const lc_engine *engine, const lc_sink *sink) {
-  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
-    lc_pipeline *pipeline = engine->pipelines[p];
-    for (uint32_t f = 0; feeds_sink(pipeline, sink) && f < pipeline->n_feeds; f++) {
-      if (!lc_feed_replayable(&pipeline->feeds[f], sink->store_id)) return false;
-    }
-  }
-  return true;
-}
-
-/* Sources that this sink may have beyond its cursor, and that nothing will read again: their monitor feeds it no more,
- * since somebody changed the pipeline files. */
-typedef struct orphans {
-  const lc_engine *engine;
-  const lc_sink *sink;
-  lc_changes changes; /* their cursors, IDLE */
-} orphans;
-
-static int note_orphan(void *arg, uint64_t source_id, uint32_t monitor_id, const char *name,
-                       const lc_stored_cursor *cursor) {
-  orphans *self = arg;
-  for (uint32_t p = 0; p < self->engine->n_pipelines; p++) {
-    const lc_pipeline *pipeline = self->engine->pipelines[p];
-    for (uint32_t f = 0; feeds_sink(pipeline, self->sink) && f < pipeline->n_feeds; f++) {
-      if (pipeline->feeds[f].monitor_id == monitor_id) return 0;
-    }
-  }
-  lc_log(LC_LOG_WARN, "engine",
-         "a source is not read any more, though it was not finished: its monitor is gone from the pipeline files",
-         LC_S("source", name), LC_S("sink", self->sink->resource.name));
-  lc_stored_cursor idle = *cursor;
-  idle.state = LC_CURSOR_IDLE;
-  return lc_changes_cursor(&self->changes, source_id, self->sink->store_id, &idle);
-}
-
-static int open_sink(lc_engine *engine, lc_sink *sink, lc_error *error) {
-  lc_store *store = engine->runtime->store;
-  orphans left = {.engine = engine, .sink = sink};
-  int rc = lc_store_each_active(store, sink->store_id, note_orphan, &left, error);
-  sink->replayable = left.changes.n == 0 && replayable(engine, sink);
-  if (rc == 0) rc = sink->ops->open(sink, engine->runtime, error);
-  if (rc == 0) rc = opened(&sink->resource, error);
-  /* What the sink has of them it has kept by now: from here on they stand in nobody's way. */
-  if (rc == 0 && left.changes.n > 0) rc = lc_store_apply(store, &left.changes, LC_STORE_NORMAL, error);
-  lc_changes_free(&left.changes);
-  return rc;
-}
-
-static int open_sinks(lc_engine *engine, lc_error *error) {
-  int rc = 0;
-  for (uint32_t i = 0; i < engine->n_sinks && rc == 0; i++) rc = open_sink(engine, engine->sinks[i], error);
-  return rc;
-}
-
-static int open_pipeline(lc_pipeline *pipeline, lc_error *error) {
-  int rc = lc_pipeline_open(pipeline, error);
-  for (uint32_t i = 0; i < pipeline->n_stages && rc == 0; i++) rc = opened(&pipeline->stages[i]->resource, error);
-  for (uint32_t i = 0; i < pipeline->n_feeds && rc == 0; i++) {
-    rc = open_feed(&pipeline->feeds[i], pipeline->engine->runtime, error);
-  }
-  if (rc == 0) rc = opened(&pipeline->resource, error);
-  return rc;
-}
-
-static void init_handles(lc_engine *engine) {
-  uv_loop_t *loop = engine->runtime->loop;
-  uv_idle_init(loop, &engine->idle);
-  uv_timer_init(loop, &engine->commit_timer);
-  uv_timer_init(loop, &engine->deadline_timer);
-  uv_timer_init(loop, &engine->tick_timer);
-  uv_timer_init(loop, &engine->dead_timer);
-  engine->idle.data = engine->commit_timer.data = engine->deadline_timer.data = engine;
-  engine->tick_timer.data = engine->dead_timer.data = engine;
-  engine->open_handles = 5;
-}
-
-int lc_engine_open(lc_engine *engine, lc_error *error) {
-  lc_runtime *runtime = engine->runtime;
-  init_handles(engine); /* these cannot fail */
-  engine->phase = LC_ENGINE_OPEN;
-  int rc = lc_dlq_open(runtime->state_dir, NULL, runtime->own, &engine->dlq, error);
-  if (rc == 0) rc = collect_sinks(engine, error);
-  for (uint32_t i = 0; i < engine->n_sinks && rc == 0; i++) {
-    lc_sink *sink = engine->sinks[i];
-    rc = lc_store_resource_id(runtime->store, sink->resource.identity, &sink->store_id, error);
-  }
-  for (uint32_t p = 0; p < engine->n_pipelines && rc == 0; p++) {
-    rc = open_pipeline(engine->pipelines[p], error);
-    if (rc != 0) lc_error_context(error, "pipeline %s", engine->pipelines[p]->resource.name);
-  }
-  if (rc == 0) rc = open_sinks(engine, error);
-  if (rc != 0) close_parts(engine);
-  return rc;
-}
-
 /* --- running --- */
 
 static void on_idle(uv_idle_t *idle);
@@ -184,9 +49,9 @@ static void on_tick(uv_timer_t *timer) {
   lc_engine *engine = timer->data;
   int64_t now_ns = lc_clock_wall();
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
-    lc_pipeline *pipeline = engine->pipelines[p];
-    for (uint32_t i = 0; i < pipeline->n_stages; i++) {
-      lc_stage *stage = pipeline->stages[i];
+    const lc_graph *graph = engine->pipelines[p]->graph;
+    for (uint32_t i = 0; graph != NULL && i < graph->n_stages; i++) {
+      lc_stage *stage = graph->stages[i];
       if (stage->ops->tick != NULL) stage->ops->tick(stage, now_ns);
     }
   }
@@ -194,19 +59,25 @@ static void on_tick(uv_timer_t *timer) {
 
 static bool any_ticks(const lc_engine *engine) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
-    const lc_pipeline *pipeline = engine->pipelines[p];
-    for (uint32_t i = 0; i < pipeline->n_stages; i++) {
-      if (pipeline->stages[i]->ops->tick != NULL) return true;
+    const lc_graph *graph = engine->pipelines[p]->graph;
+    for (uint32_t i = 0; graph != NULL && i < graph->n_stages; i++) {
+      if (graph->stages[i]->ops->tick != NULL) return true;
     }
   }
   return false;
+}
+
+void lc_engine_start_ticks(lc_engine *engine) {
+  if (any_ticks(engine)) uv_timer_start(&engine->tick_timer, on_tick, TICK_MS, TICK_MS);
+  else uv_timer_stop(&engine->tick_timer);
 }
 
 static uint64_t settled_so_far(const lc_engine *engine) {
   uint64_t n = 0;
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
-      const lc_ledger *total = &engine->pipelines[p]->edges[e].total;
+      if (engine->pipelines[p]->edges[e] == NULL) continue;
+      const lc_ledger *total = &engine->pipelines[p]->edges[e]->total;
       n += total->delivered + total->dead_lettered + total->dropped[LC_DROP_FULL];
     }
   }
@@ -217,7 +88,8 @@ static uint64_t settled_so_far(const lc_engine *engine) {
 static const lc_edge *stalled_edge(const lc_engine *engine) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
-      if (engine->pipelines[p]->edges[e].in_flight > 0) return &engine->pipelines[p]->edges[e];
+      const lc_edge *edge = engine->pipelines[p]->edges[e];
+      if (edge != NULL && edge->in_flight > 0) return edge;
     }
   }
   return NULL;
@@ -243,16 +115,18 @@ void lc_engine_start(lc_engine *engine, void (*finished)(void *arg, const lc_eng
   engine->finished = finished;
   engine->arg = arg;
   engine->phase = LC_ENGINE_RUNS;
-  if (any_ticks(engine)) uv_timer_start(&engine->tick_timer, on_tick, TICK_MS, TICK_MS);
+  lc_engine_start_ticks(engine);
   uint64_t patience = engine->runtime->patience_ms != 0 ? engine->runtime->patience_ms : PATIENCE_MS;
   if (engine->runtime->once) uv_timer_start(&engine->deadline_timer, on_once_check, patience, patience);
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
-    for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-      lc_monitor *monitor = pipeline->feeds[i].monitor;
-      monitor->ops->start(monitor);
-    }
+    for (uint32_t i = 0; i < pipeline->n_feeds; i++) lc_feed_start(pipeline->feeds[i]);
   }
+}
+
+void lc_feed_start(lc_feed *feed) {
+  feed->started = true;
+  feed->monitor->ops->start(feed->monitor);
 }
 
 void lc_monitor_stopped(lc_monitor *monitor) {
@@ -276,13 +150,15 @@ static void flush_sinks(lc_engine *engine) {
   }
 }
 
+void lc_feed_stop(lc_feed *feed) {
+  if (feed->stop_asked) return;
+  feed->stop_asked = true;
+  if (feed->started) feed->monitor->ops->stop(feed->monitor);
+  else feed->stopped = true; /* it never read anything */
+}
+
 static void stop_monitors(lc_pipeline *pipeline) {
-  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-    lc_feed *feed = &pipeline->feeds[i];
-    if (feed->stop_asked) continue;
-    feed->stop_asked = true;
-    feed->monitor->ops->stop(feed->monitor);
-  }
+  for (uint32_t i = 0; i < pipeline->n_feeds; i++) lc_feed_stop(pipeline->feeds[i]);
 }
 
 static void begin_stop(lc_engine *engine) {
@@ -315,13 +191,13 @@ static bool all_feeds(const lc_engine *engine, bool (*says)(const lc_feed *feed)
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-      if (!says(&pipeline->feeds[i])) return false;
+      if (!says(pipeline->feeds[i])) return false;
     }
   }
   return true;
 }
 
-static bool is_over(const lc_feed *feed) { return feed->finished || feed->pipeline->failed; }
+static bool is_over(const lc_feed *feed) { return feed->finished || feed->leaving || feed->pipeline->failed; }
 static bool is_stopped(const lc_feed *feed) { return feed->stopped; }
 
 static uint64_t unacked(const lc_engine *engine) {
@@ -329,7 +205,9 @@ static uint64_t unacked(const lc_engine *engine) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     records += pipeline->discarded;
-    for (uint32_t e = 0; e < pipeline->n_edges; e++) records += lc_edge_in_flight(&pipeline->edges[e]);
+    for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+      if (pipeline->edges[e] != NULL) records += lc_edge_in_flight(pipeline->edges[e]);
+    }
   }
   return records;
 }
@@ -348,17 +226,19 @@ static bool drained(lc_engine *engine) {
 /* Resources close by themselves and tell only the registry. */
 static void on_close_tick(uv_timer_t *timer) { lc_engine_wake(timer->data); }
 
-static void close_parts(lc_engine *engine) {
+void lc_engine_close_parts(lc_engine *engine) {
   engine->result.unacked = unacked(engine);
   bool left = engine->result.unread > 0 || (engine->runtime->once && engine->result.unacked > 0);
   if (left) engine->result.failed = true;
   engine->phase = LC_ENGINE_CLOSES;
   lc_dead_give_up(engine);
   uv_timer_stop(&engine->commit_timer);
+  uv_timer_stop(&engine->reap_timer);
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
-    for (uint32_t i = 0; i < pipeline->n_feeds; i++) lc_resource_close(&pipeline->feeds[i].monitor->resource);
-    for (uint32_t i = 0; i < pipeline->n_stages; i++) lc_resource_close(&pipeline->stages[i]->resource);
+    const lc_graph *graph = pipeline->graph;
+    for (uint32_t i = 0; i < pipeline->n_feeds; i++) lc_resource_close(&pipeline->feeds[i]->monitor->resource);
+    for (uint32_t i = 0; graph != NULL && i < graph->n_stages; i++) lc_resource_close(&graph->stages[i]->resource);
     lc_resource_close(&pipeline->resource);
   }
   for (uint32_t i = 0; i < engine->n_sinks; i++) lc_resource_close(&engine->sinks[i]->resource);
@@ -375,7 +255,7 @@ static bool parts_closed(const lc_engine *engine) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-      if (!is_closed(&pipeline->feeds[i].monitor->resource)) return false;
+      if (!is_closed(&pipeline->feeds[i]->monitor->resource)) return false;
     }
   }
   return !engine->commit_running && !engine->dead_running;
@@ -394,6 +274,7 @@ static void close_handles(lc_engine *engine) {
   uv_close((uv_handle_t *)&engine->deadline_timer, handle_closed);
   uv_close((uv_handle_t *)&engine->tick_timer, handle_closed);
   uv_close((uv_handle_t *)&engine->dead_timer, handle_closed);
+  uv_close((uv_handle_t *)&engine->reap_timer, handle_closed);
 }
 
 static bool last_commit_over(lc_engine *engine) {
@@ -418,6 +299,7 @@ static bool advance(lc_engine *engine) {
       for (uint32_t p = 0; p < engine->n_pipelines; p++) {
         if (engine->pipelines[p]->failed) stop_monitors(engine->pipelines[p]);
       }
+      lc_engine_reap(engine);
       if (!all_feeds(engine, is_over)) return false;
       begin_stop(engine);
       return true;
@@ -432,7 +314,7 @@ static bool advance(lc_engine *engine) {
       return true;
     case LC_ENGINE_COMMITS:
       if (!last_commit_over(engine)) return false;
-      close_parts(engine);
+      lc_engine_close_parts(engine);
       return true;
     case LC_ENGINE_CLOSES:
       lc_registry_run(engine->runtime->registry);
@@ -458,6 +340,8 @@ static void on_idle(uv_idle_t *idle) {
 void lc_engine_destroy(lc_engine *engine) {
   if (engine == NULL) return;
   for (uint32_t p = 0; p < engine->n_pipelines; p++) lc_pipeline_release(engine->pipelines[p]);
+  for (uint32_t i = 0; i < engine->n_closing; i++) lc_resource_release(engine->closing[i]);
+  free(engine->closing);
   while (engine->forgets != NULL) {
     lc_forget *forget = engine->forgets;
     engine->forgets = forget->next;

@@ -6,6 +6,22 @@
 #include "base/log.h"
 #include "pipeline/inside.h"
 
+lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor) {
+  lc_feed *feed = calloc(1, sizeof *feed);
+  if (feed == NULL) return NULL;
+  *feed = (lc_feed){.pipeline = pipeline, .monitor = monitor};
+  lc_resource_retain(&monitor->resource);
+  return feed;
+}
+
+void lc_feed_destroy(lc_feed *feed) {
+  while (feed->streams != NULL) lc_stream_unlink(feed->streams);
+  lc_feed_unload(feed);
+  if (feed->monitor->feed == feed) feed->monitor->feed = NULL;
+  lc_resource_release(&feed->monitor->resource);
+  free(feed);
+}
+
 /* --- what the store knows --- */
 
 static lc_known **bucket_of(const lc_feed *feed, const char *key) {
@@ -130,7 +146,8 @@ bool lc_known_lowest(const lc_feed *feed, const lc_known *known, lc_stored_sourc
   bool found = false;
   ret->drained = ret->idle = true;
   for (uint32_t e = 0; e < feed->pipeline->n_edges; e++) {
-    uint32_t sink_id = feed->pipeline->edges[e].sink->store_id;
+    if (feed->pipeline->edges[e] == NULL || feed->pipeline->edges[e]->graphs == 0) continue;
+    uint32_t sink_id = feed->pipeline->edges[e]->sink->store_id;
     const lc_stored_cursor *cursor = lc_known_cursor_of((lc_known *)known, sink_id, false);
     if (cursor == NULL) continue;
     if (cursor->state != LC_CURSOR_DRAINED) ret->drained = false;
@@ -173,26 +190,36 @@ bool lc_feed_replayable(lc_feed *feed, uint32_t sink_id) {
 
 /* --- sources --- */
 
+/* Sets the cursor of an edge: to what is stored, else to `position`. */
+void lc_cursor_start(lc_stream *stream, uint32_t slot, uint64_t position, const lc_mark *mark) {
+  lc_cursor *cursor = &stream->cursors[slot];
+  uint32_t sink_id = stream->feed->pipeline->edges[slot]->sink->store_id;
+  const lc_stored_cursor *stored = lc_known_cursor_of(stream->known, sink_id, false);
+  *cursor = (lc_cursor){.position = position, .mark = *mark};
+  if (stored == NULL || stored->position < position) return;
+  cursor->position = cursor->skip_until = stored->position;
+  cursor->mark = stored->mark;
+  cursor->drained = stored->state == LC_CURSOR_DRAINED;
+  if (cursor->skip_until > stream->skip_most) atomic_store(&stream->skip_most, cursor->skip_until);
+}
+
 static int new_stream(lc_feed *feed, lc_source *source, lc_known *known, lc_error *error) {
-  uint32_t n = feed->pipeline->n_edges;
-  lc_stream *stream = calloc(1, sizeof *stream + n * sizeof(lc_cursor));
-  if (stream == NULL) return lc_error_set(error, LC_ENOMEM, "no memory to follow %s", source->name);
+  const lc_pipeline *pipeline = feed->pipeline;
+  lc_stream *stream = calloc(1, sizeof *stream);
+  if (stream != NULL) stream->cursors = calloc(pipeline->n_edges + 1u, sizeof(lc_cursor));
+  if (stream == NULL || stream->cursors == NULL) {
+    free(stream);
+    return lc_error_set(error, LC_ENOMEM, "no memory to follow %s", source->name);
+  }
   stream->source = source;
   stream->feed = feed;
   stream->known = known;
   known->uses++;
-  for (uint32_t e = 0; e < n; e++) {
-    lc_cursor *cursor = &stream->cursors[e];
-    const lc_stored_cursor *stored = lc_known_cursor_of(known, feed->pipeline->edges[e].sink->store_id, false);
-    cursor->position = source->resume_at;
-    cursor->mark = source->resume;
-    if (stored != NULL) {
-      cursor->position = cursor->skip_until = stored->position;
-      cursor->mark = stored->mark;
-      cursor->drained = stored->state == LC_CURSOR_DRAINED;
-    }
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    if (pipeline->edges[e] != NULL) lc_cursor_start(stream, e, source->resume_at, &source->resume);
   }
   stream->delivered_to = source->resume_at;
+  stream->delivered_mark = source->resume;
   stream->next = feed->streams;
   if (stream->next != NULL) stream->next->prev = stream;
   feed->streams = stream;
@@ -206,8 +233,9 @@ static int new_stream(lc_feed *feed, lc_source *source, lc_known *known, lc_erro
 void lc_known_update(lc_known *known, const lc_stream *stream) {
   const lc_pipeline *pipeline = stream->feed->pipeline;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    if (pipeline->edges[e] == NULL || pipeline->edges[e]->after != NULL) continue;
     const lc_cursor *cursor = &stream->cursors[e];
-    lc_stored_cursor *row = lc_known_cursor_of(known, pipeline->edges[e].sink->store_id, true);
+    lc_stored_cursor *row = lc_known_cursor_of(known, pipeline->edges[e]->sink->store_id, true);
     if (row != NULL) *row = (lc_stored_cursor){cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
   }
 }
@@ -266,6 +294,7 @@ void lc_stream_unlink(lc_stream *stream) {
   if (--known->uses == 0 && known->forgotten) forget_known(feed, known->key);
   lc_source *source = stream->source;
   source->stream = NULL;
+  free(stream->cursors);
   free(stream);
   lc_source_release(source);
 }
@@ -286,9 +315,10 @@ void lc_feed_abandon(lc_feed *feed, const char *key, const char *name, uint64_t 
   lc_known *known = lc_feed_known(feed, key);
   if (lost_bytes > 0) {
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-      pipeline->edges[e].total.abandoned_bytes += lost_bytes;
-      pipeline->edges[e].saved.abandoned_bytes += lost_bytes;
-      pipeline->edges[e].changed = true;
+      if (pipeline->edges[e] == NULL) continue;
+      pipeline->edges[e]->total.abandoned_bytes += lost_bytes;
+      pipeline->edges[e]->saved.abandoned_bytes += lost_bytes;
+      pipeline->edges[e]->changed = true;
     }
     lc_log(LC_LOG_ERROR, "pipeline", "source is gone before it was read to its end",
            LC_S("pipeline", pipeline->resource.name), LC_S("source", name), LC_I("lost_bytes", lost_bytes));
@@ -316,7 +346,8 @@ lc_batch *lc_feed_take(lc_feed *feed) {
   lc_batch *batch = lc_batch_pool_take(pipeline->pool);
   if (batch == NULL) {
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-      lc_sink *sink = pipeline->edges[e].sink;
+      if (pipeline->edges[e] == NULL) continue;
+      lc_sink *sink = pipeline->edges[e]->sink;
       if (sink->ops->flush != NULL) sink->ops->flush(sink);
     }
     return NULL;
@@ -339,6 +370,7 @@ void lc_feed_note_ranges(lc_feed *feed, lc_batch *batch) {
     }
     stream->delivered_once = true;
     stream->delivered_to = range->end;
+    stream->delivered_mark = range->resume;
     stream->queued++;
   }
 }

@@ -1,11 +1,14 @@
-/* What the files of src/pipeline share: the bodies of pipeline, feed, edge and stream, and who moves what.
+/* What the files of src/pipeline share: the bodies of pipeline, graph, feed, edge and stream, and who moves what.
  *
- *   engine.c    lifecycle: open, start, stop, finish          carrier.c   what a pool job does on the spot
+ *   engine.c    lifecycle: start, stop, finish                carrier.c   what a pool job does on the spot
  *   pipeline.c  describes; the queue of batches and stages    delivery.c  batches on their way to sinks, settling
  *   feed.c      what monitors see: room, attach, deliver      commit.c    snapshots of cursors into the store
  *   dead.c      writing dead letters before their ack         report.c    audit, status, positions as JSON
+ *   graph.c     one generation's stages and edges             reload.c    a new generation takes the place of the old
+ *   leave.c     what no generation names any more drains      open.c      everything that may fail before it runs
  *
- * Thread: the loop thread owns all of it. A carrier reads stage lists, `live` flags and `skip_until` from the pool. */
+ * Thread: the loop thread owns all of it. A carrier reads its graph's stages, and of streams `live` and `skip_most`,
+ * from the pool. */
 #ifndef LC_PIPELINE_INSIDE_H
 #define LC_PIPELINE_INSIDE_H
 
@@ -22,6 +25,7 @@
 #include "record/pool.h"
 
 typedef struct lc_edge lc_edge;
+typedef struct lc_graph lc_graph;
 typedef struct lc_stream lc_stream;
 typedef struct lc_known lc_known;
 
@@ -30,6 +34,11 @@ struct lc_edge {
   lc_pipeline *pipeline;
   lc_sink *sink;   /* counted */
   uint32_t index;  /* in pipeline->edges and in each stream's cursors */
+  uint32_t graphs; /* that name it; 0: it drains */
+  lc_edge *after;  /* borrowed: of the sink that this one replaces, until that has drained; NULL: none */
+  int64_t leave_by_ns; /* monotonic: drains no longer than that; 0: not leaving */
+  bool forced;     /* past that: what it held was given up */
+  uint64_t quiet_at; /* it was seen to hold nothing: with so many commits all of it is saved; 0: not yet */
   char *key;       /* owned: "<pipeline>/<sink identity>", of its rows in the ledger */
   lc_ledger total; /* as of now */
   lc_ledger saved; /* of the deliveries whose ranges the cursors have passed */
@@ -38,14 +47,27 @@ struct lc_edge {
   uint32_t in_flight;          /* deliveries with unsettled records */
 };
 
+/* What one generation does with the batches of a pipeline. A batch ends in the graph in which its read job began. */
+struct lc_graph {
+  uint32_t refs;     /* its pipeline while it is the newest, carriers, and batches in the queue */
+  lc_stage **stages; /* counted */
+  uint32_t n_stages;
+  uint32_t n_pool_stages; /* so many of them run in the read job */
+  lc_edge **edges;        /* each counts it */
+  uint32_t n_edges;
+};
+
 /* The pipeline's side of a source. */
 struct lc_stream {
   lc_source *source; /* counted */
   lc_feed *feed;
   lc_known *known;       /* its rows in the store */
   uint64_t delivered_to; /* the end of the last range that came in */
+  lc_mark delivered_mark; /* where to resume from there */
   bool delivered_once;
   _Atomic bool live;  /* its rows say ACTIVE: sinks may have what lies behind the cursors */
+  _Atomic uint64_t skip_most; /* the highest skip_until of its cursors */
+  bool rows_stale;    /* an edge came without a row: commits under way do not make it live */
   bool waits;         /* a batch waits for it to become live */
   bool moved;         /* a cursor moved since the last snapshot */
   bool active;        /* in pipeline->active: commits look at it */
@@ -58,7 +80,7 @@ struct lc_stream {
   const char *saved_name; /* source->name as it stands in the store; compared by address */
   lc_stream *prev, *next; /* feed->streams */
   lc_stream *next_active; /* pipeline->active */
-  lc_cursor cursors[];    /* one per edge */
+  lc_cursor *cursors; /* owned; one per slot of pipeline->edges. Never moved between prepare and commit of a reload */
 };
 
 /* A source that the store knows, of this or an earlier run. */
@@ -81,11 +103,13 @@ struct lc_feed {
   lc_pipeline *pipeline;
   lc_monitor *monitor; /* counted */
   uint32_t monitor_id; /* in the store */
+  lc_feed *after;      /* borrowed: starts when that one, of the same identity, is gone; NULL: nothing to wait for */
   lc_stream *streams;  /* attached or not yet let go; owned */
   uint32_t n_streams;
   lc_known **known; /* hash table by key; owned */
   uint32_t n_known, known_buckets;
-  bool stop_asked, stopped, finished;
+  bool started, stop_asked, stopped, finished;
+  bool leaving; /* no generation names it any more */
 };
 
 /* A row to be deleted with the next commit. */
@@ -98,12 +122,10 @@ typedef struct lc_forget {
 struct lc_pipeline {
   lc_resource resource; /* first */
   lc_engine *engine;    /* borrowed; NULL until added */
-  lc_feed *feeds;       /* owned */
+  lc_feed **feeds;      /* owned */
   uint32_t n_feeds;
-  lc_stage **stages; /* counted */
-  uint32_t n_stages;
-  uint32_t n_pool_stages; /* so many of them run in the read job */
-  lc_edge *edges;         /* owned */
+  lc_graph *graph; /* counted: the newest */
+  lc_edge **edges; /* owned; slots, NULL where one has left */
   uint32_t n_edges;
   uint64_t memory;
   lc_batch_pool *pool; /* owned */
@@ -118,9 +140,18 @@ struct lc_pipeline {
   lc_sink *lent;      /* lent to one of them */
   lc_stream *active;  /* streams that commits look at */
   bool failed;        /* a stage stopped it */
+  bool leaving;       /* no generation names it any more */
+  int64_t leave_by_ns; /* monotonic: drains no longer than that */
   uint64_t discarded; /* records let go unsettled: they will be read again */
   uint64_t gaps;      /* ranges that did not touch: a bug, shown */
 };
+
+/* leave.c */
+/* Lets go, step by step, of what no generation names any more and what holds nothing that is not saved. */
+void lc_engine_reap(lc_engine *engine);
+void lc_feed_leave(lc_feed *feed);
+void lc_pipeline_leave(lc_pipeline *pipeline);
+void lc_engine_reap_soon(lc_engine *engine);
 
 typedef enum lc_engine_phase {
   LC_ENGINE_NEW,
@@ -138,12 +169,15 @@ struct lc_engine {
   uint32_t n_pipelines;
   lc_sink **sinks; /* borrowed from the pipelines, each once */
   uint32_t n_sinks;
-  lc_dlq *dlq; /* owned */
+  lc_resource **closing; /* counted: sinks that left, until they are closed; owned */
+  uint32_t n_closing;
+  bool leaving; /* something drains: lc_engine_reap looks at it */
+  lc_dlq *dlq;  /* owned */
   struct lc_dead_job *dead_first, *dead_last; /* dead letters to write, in order */
   bool dead_running, dead_failed;
   lc_engine_phase phase;
   uv_idle_t idle; /* turns while a pipeline has batches that yielded, or a phase may move on */
-  uv_timer_t commit_timer, deadline_timer, tick_timer, dead_timer;
+  uv_timer_t commit_timer, deadline_timer, tick_timer, dead_timer, reap_timer;
   uint32_t open_handles;
   lc_forget *forgets; /* owned */
   bool commit_running, commit_wanted, commit_failed;
@@ -157,8 +191,25 @@ struct lc_engine {
   void *arg;
 };
 
+/* graph.c */
+lc_graph *lc_graph_create(uint32_t n_stages, uint32_t n_edges);
+void lc_graph_add_stage(lc_graph *graph, lc_stage *stage);
+void lc_graph_add_edge(lc_graph *graph, lc_edge *edge);
+lc_graph *lc_graph_retain(lc_graph *graph);
+void lc_graph_release(lc_graph *graph); /* NULL is allowed */
+/* Makes an edge in a free slot of the pipeline, which retains the sink. NULL: no memory. */
+lc_edge *lc_edge_create(lc_pipeline *pipeline, lc_sink *sink);
+/* Nothing may refer to it any more. */
+void lc_edge_destroy(lc_edge *edge);
+/* Gives every stream as many cursors as the pipeline has slots. */
+int lc_pipeline_fit_cursors(lc_pipeline *pipeline) LC_CHECK;
+
 /* pipeline.c */
-void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch);
+/* The largest line that one of its monitors may deliver, at least LC_BLOCK_SIZE. */
+uint32_t lc_pipeline_block_size(const lc_pipeline *pipeline);
+int lc_edge_open(lc_edge *edge, lc_error *error) LC_CHECK; /* reads its ledger */
+/* Takes the batch over, to be led through `graph`. */
+void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch, lc_graph *graph);
 /* Moves batches through the loop's stages to the sinks. Returns true when it stopped for breath. */
 bool lc_pipeline_pump(lc_pipeline *pipeline);
 void lc_pipeline_fail(lc_pipeline *pipeline, const char *message);
@@ -199,6 +250,9 @@ void lc_engine_commit_soon(lc_engine *engine, uint64_t within_ms);
 bool lc_engine_uncommitted(const lc_engine *engine);
 
 /* feed.c */
+lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor);
+/* Lets go of its streams and its monitor, of which nothing is under way any more. */
+void lc_feed_destroy(lc_feed *feed);
 lc_known *lc_feed_known(const lc_feed *feed, const char *key);
 lc_stored_cursor *lc_known_cursor_of(lc_known *known, uint32_t sink_id, bool create);
 void lc_known_update(lc_known *known, const lc_stream *stream); /* its cursors, as they are now */
@@ -208,10 +262,22 @@ void lc_feed_unload(lc_feed *feed);
 /* Whether all sources that `sink_id` may have read beyond its cursor can be read again. */
 bool lc_feed_replayable(lc_feed *feed, uint32_t sink_id);
 void lc_feed_note_ranges(lc_feed *feed, lc_batch *batch);
+void lc_cursor_start(lc_stream *stream, uint32_t slot, uint64_t position, const lc_mark *mark);
 void lc_stream_collect(lc_stream *stream); /* frees it when it is detached and nothing of it is under way */
 void lc_stream_unlink(lc_stream *stream);
 
+/* open.c */
+int lc_engine_open_feed(lc_engine *engine, lc_feed *feed, lc_error *error) LC_CHECK;
+int lc_engine_open_sink(lc_engine *engine, lc_sink *sink, lc_error *error) LC_CHECK;
+int lc_engine_open_pipeline(lc_pipeline *pipeline, lc_error *error) LC_CHECK;
+int lc_engine_opened(lc_resource *res, lc_error *error) LC_CHECK; /* once */
+void lc_engine_note_sink(lc_engine *engine, lc_sink *sink); /* there is room for it in engine->sinks */
+
 /* engine.c */
+void lc_engine_close_parts(lc_engine *engine);
+void lc_engine_start_ticks(lc_engine *engine);
+void lc_feed_start(lc_feed *feed);
+void lc_feed_stop(lc_feed *feed);
 void lc_engine_wake(lc_engine *engine);
 
 #endif

@@ -17,23 +17,14 @@ static void close_pipeline(lc_resource *res) { lc_resource_closed(res); }
 
 static void destroy_pipeline(lc_resource *res) {
   lc_pipeline *pipeline = (lc_pipeline *)res;
+  lc_graph_release(pipeline->graph);
   for (uint32_t i = 0; i < pipeline->n_edges; i++) {
-    lc_edge_free_deliveries(&pipeline->edges[i]);
-    lc_resource_release(&pipeline->edges[i].sink->resource);
-    free(pipeline->edges[i].key);
+    if (pipeline->edges[i] != NULL) lc_edge_destroy(pipeline->edges[i]);
   }
-  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-    lc_feed *feed = &pipeline->feeds[i];
-    while (feed->streams != NULL) lc_stream_unlink(feed->streams);
-    lc_feed_unload(feed);
-    if (feed->monitor->feed == feed) feed->monitor->feed = NULL;
-    lc_resource_release(&feed->monitor->resource);
-  }
-  for (uint32_t i = 0; i < pipeline->n_stages; i++) lc_resource_release(&pipeline->stages[i]->resource);
+  while (pipeline->n_feeds > 0) lc_feed_destroy(pipeline->feeds[--pipeline->n_feeds]);
   lc_batch_pool_destroy(pipeline->pool);
   free(pipeline->edges);
   free(pipeline->feeds);
-  free(pipeline->stages);
   free(pipeline);
 }
 
@@ -44,28 +35,23 @@ static int add_monitor(lc_pipeline *pipeline, lc_monitor *monitor, lc_error *err
     return lc_error_set(error, LC_EINVAL, "monitor %s already feeds pipeline %s; declare a second monitor for this one",
                         monitor->resource.name, monitor->feed->pipeline->resource.name);
   }
-  lc_feed *feed = &pipeline->feeds[pipeline->n_feeds++];
-  *feed = (lc_feed){.pipeline = pipeline, .monitor = monitor};
+  lc_feed *feed = lc_feed_create(pipeline, monitor);
+  if (feed == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
+  pipeline->feeds[pipeline->n_feeds++] = feed;
   monitor->feed = feed;
-  lc_resource_retain(&monitor->resource);
   return 0;
 }
 
 static int add_sink(lc_pipeline *pipeline, lc_sink *sink, lc_error *error) {
   for (uint32_t i = 0; i < pipeline->n_edges; i++) {
-    if (pipeline->edges[i].sink == sink) {
+    if (pipeline->edges[i]->sink == sink) {
       return lc_error_set(error, LC_EINVAL, "sink %s stands twice in pipeline %s", sink->resource.name,
                           pipeline->resource.name);
     }
   }
-  lc_edge *edge = &pipeline->edges[pipeline->n_edges];
-  *edge = (lc_edge){.pipeline = pipeline, .sink = sink, .index = pipeline->n_edges};
-  size_t size = strlen(pipeline->resource.name) + strlen(sink->resource.identity) + 2;
-  edge->key = malloc(size);
-  if (edge->key == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
-  snprintf(edge->key, size, "%s/%s", pipeline->resource.name, sink->resource.identity);
-  lc_resource_retain(&sink->resource);
-  pipeline->n_edges++;
+  lc_edge *edge = lc_edge_create(pipeline, sink);
+  if (edge == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
+  lc_graph_add_edge(pipeline->graph, edge);
   return 0;
 }
 
@@ -73,14 +59,7 @@ static int fill(lc_pipeline *pipeline, const lc_pipeline_options *options, lc_er
   int rc = 0;
   for (uint32_t i = 0; i < options->n_monitors && rc == 0; i++) rc = add_monitor(pipeline, options->monitors[i], error);
   for (uint32_t i = 0; i < options->n_sinks && rc == 0; i++) rc = add_sink(pipeline, options->sinks[i], error);
-  bool leading = true;
-  for (uint32_t i = 0; i < options->n_stages && rc == 0; i++) {
-    lc_stage *stage = options->stages[i];
-    leading = leading && (stage->ops->flags & LC_STAGE_STATELESS) != 0;
-    if (leading) pipeline->n_pool_stages++;
-    lc_resource_retain(&stage->resource);
-    pipeline->stages[pipeline->n_stages++] = stage;
-  }
+  for (uint32_t i = 0; i < options->n_stages && rc == 0; i++) lc_graph_add_stage(pipeline->graph, options->stages[i]);
   return rc;
 }
 
@@ -99,10 +78,9 @@ int lc_pipeline_create(const lc_pipeline_options *options, lc_registry *registry
     return rc;
   }
   pipeline->memory = options->memory != 0 ? options->memory : LC_PIPELINE_MEMORY_DEFAULT;
-  pipeline->feeds = calloc(options->n_monitors, sizeof *pipeline->feeds);
-  pipeline->edges = calloc(options->n_sinks, sizeof *pipeline->edges);
-  pipeline->stages = calloc(options->n_stages + 1u, sizeof(lc_stage *));
-  if (pipeline->feeds == NULL || pipeline->edges == NULL || pipeline->stages == NULL) {
+  pipeline->feeds = calloc(options->n_monitors, sizeof(lc_feed *));
+  pipeline->graph = lc_graph_create(options->n_stages, options->n_sinks);
+  if (pipeline->feeds == NULL || pipeline->graph == NULL) {
     rc = lc_error_set(error, LC_ENOMEM, "out of memory");
   } else {
     rc = fill(pipeline, options, error);
@@ -130,43 +108,56 @@ static void room(void *arg) {
 }
 
 int lc_pipeline_open(lc_pipeline *pipeline, lc_error *error) {
-  uint32_t block = LC_BLOCK_SIZE;
-  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-    uint32_t line_max = pipeline->feeds[i].monitor->line_max;
-    if (line_max > block) block = line_max;
-  }
-  pipeline->pool = lc_batch_pool_create(pipeline->memory, block, room, pipeline);
+  pipeline->pool = lc_batch_pool_create(pipeline->memory, lc_pipeline_block_size(pipeline), room, pipeline);
   if (pipeline->pool == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory");
-  lc_store *store = pipeline->engine->runtime->store;
-  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
-    lc_edge *edge = &pipeline->edges[i];
-    int rc = lc_ledger_load(&edge->saved, edge->key, store, error);
-    if (rc != 0) return rc;
-    edge->total = edge->saved;
-  }
-  return 0;
+  int rc = 0;
+  for (uint32_t i = 0; i < pipeline->n_edges && rc == 0; i++) rc = lc_edge_open(pipeline->edges[i], error);
+  return rc;
 }
 
-void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch) {
+uint32_t lc_pipeline_block_size(const lc_pipeline *pipeline) {
+  uint32_t block = LC_BLOCK_SIZE;
+  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
+    uint32_t line_max = pipeline->feeds[i]->monitor->line_max;
+    if (line_max > block) block = line_max;
+  }
+  return block;
+}
+
+int lc_edge_open(lc_edge *edge, lc_error *error) {
+  int rc = lc_ledger_load(&edge->saved, edge->key, edge->pipeline->engine->runtime->store, error);
+  if (rc == 0) edge->total = edge->saved;
+  return rc;
+}
+
+/* Another batch is the first one: it begins behind the stages that ran in its read job. */
+static void begin_first(lc_pipeline *pipeline) {
+  pipeline->stage = pipeline->first != NULL ? pipeline->first->graph->n_pool_stages : 0;
+  pipeline->at = 0;
+  pipeline->dead_written = false;
+}
+
+void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch, lc_graph *graph) {
   batch->next = NULL;
+  batch->graph = lc_graph_retain(graph);
   if (pipeline->last != NULL) {
     pipeline->last->next = batch;
   } else {
     pipeline->first = batch;
-    pipeline->stage = pipeline->n_pool_stages;
-    pipeline->at = 0;
+    begin_first(pipeline);
   }
   pipeline->last = batch;
 }
 
-static lc_batch *pop(lc_pipeline *pipeline) {
+/* The caller takes the batch over, and its reference to the graph. */
+static lc_batch *pop(lc_pipeline *pipeline, lc_graph **ret_graph) {
   lc_batch *batch = pipeline->first;
   pipeline->first = batch->next;
   if (pipeline->first == NULL) pipeline->last = NULL;
   batch->next = NULL;
-  pipeline->stage = pipeline->n_pool_stages;
-  pipeline->at = 0;
-  pipeline->dead_written = false;
+  *ret_graph = batch->graph;
+  batch->graph = NULL;
+  begin_first(pipeline);
   for (uint32_t i = 0; i < batch->n_ranges; i++) batch->ranges[i].source->stream->queued--;
   return batch;
 }
@@ -174,8 +165,8 @@ static lc_batch *pop(lc_pipeline *pipeline) {
 /* Runs what is left of the loop's stages on the first batch. Returns 0, LC_EAGAIN, or the error that stops it. */
 static int run_stages(lc_pipeline *pipeline, int64_t now_ns, lc_error *error) {
   lc_batch *batch = pipeline->first;
-  while (pipeline->stage < pipeline->n_stages) {
-    lc_stage *stage = pipeline->stages[pipeline->stage];
+  while (pipeline->stage < batch->graph->n_stages) {
+    lc_stage *stage = batch->graph->stages[pipeline->stage];
     int rc = stage->ops->process(stage, batch, &pipeline->at, batch->n_records, now_ns, error);
     if (rc != 0) return rc;
     pipeline->stage++;
@@ -196,11 +187,14 @@ static bool sources_live(const lc_batch *batch) {
   return live;
 }
 
-static void dispatch(lc_pipeline *pipeline, lc_batch *batch) {
+/* Gives the first batch to the sinks of its graph. */
+static void dispatch(lc_pipeline *pipeline) {
+  lc_graph *graph;
+  lc_batch *batch = pop(pipeline, &graph);
   lc_batch_pool_recharge(pipeline->pool, batch);
   batch->refs = 1; /* our own, until every sink has its delivery */
-  for (uint32_t i = 0; i < pipeline->n_edges; i++) {
-    lc_delivery *delivery = lc_delivery_create(&pipeline->edges[i], batch);
+  for (uint32_t i = 0; i < graph->n_edges; i++) {
+    lc_delivery *delivery = lc_delivery_create(graph->edges[i], batch);
     if (delivery == NULL) { /* no cursor may move past this batch: stop here, it will be read again */
       lc_pipeline_fail(pipeline, "out of memory");
       break;
@@ -208,6 +202,7 @@ static void dispatch(lc_pipeline *pipeline, lc_batch *batch) {
     lc_delivery_start(delivery);
   }
   lc_batch_release(pipeline, batch);
+  lc_graph_release(graph);
 }
 
 static bool step(lc_pipeline *pipeline, int64_t now_ns) {
@@ -225,7 +220,7 @@ static bool step(lc_pipeline *pipeline, int64_t now_ns) {
     return false;
   }
   if (!sources_live(batch)) return false;
-  dispatch(pipeline, pop(pipeline));
+  dispatch(pipeline);
   return true;
 }
 
@@ -251,14 +246,16 @@ void lc_pipeline_give_room(lc_pipeline *pipeline) {
   if (!pipeline->room) return;
   pipeline->room = false;
   for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
-    lc_feed *feed = &pipeline->feeds[i];
-    if (!feed->stopped && feed->monitor->ops->room != NULL) feed->monitor->ops->room(feed->monitor);
+    lc_feed *feed = pipeline->feeds[i];
+    if (feed->started && !feed->stopped && feed->monitor->ops->room != NULL) feed->monitor->ops->room(feed->monitor);
   }
 }
 
 void lc_pipeline_discard_queue(lc_pipeline *pipeline) {
   while (pipeline->first != NULL && !pipeline->dead_under_way) {
-    lc_batch *batch = pop(pipeline);
+    lc_graph *graph;
+    lc_batch *batch = pop(pipeline, &graph);
+    lc_graph_release(graph);
     for (uint32_t i = 0; i < batch->n_records; i++) pipeline->discarded += lc_record_live(&batch->records[i]);
     lc_batch_pool_put(pipeline->pool, batch);
   }
@@ -279,7 +276,7 @@ void lc_pipeline_fail(lc_pipeline *pipeline, const char *message) {
 bool lc_pipeline_at_rest(const lc_pipeline *pipeline) {
   if (pipeline->carriers > 0 || pipeline->first != NULL || pipeline->dead_under_way) return false;
   for (uint32_t i = 0; i < pipeline->n_edges; i++) {
-    if (pipeline->edges[i].in_flight > 0) return false;
+    if (pipeline->edges[i] != NULL && pipeline->edges[i]->in_flight > 0) return false;
   }
   return true;
 }

@@ -49,9 +49,11 @@ int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced) {
   lc_buf_adds(ret, "{\"ledger\":[");
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
+      const lc_edge *edge = engine->pipelines[p]->edges[e];
+      if (edge == NULL) continue;
       lc_buf_adds(ret, comma);
       comma = ",";
-      well = edge_audit(&engine->pipelines[p]->edges[e], ret) && well;
+      well = edge_audit(edge, ret) && well;
     }
   }
   lc_buf_addf(ret, "],\"commits\":%llu,\"commit_failures\":%llu,\"healthy\":%s}", (unsigned long long)engine->commits,
@@ -60,22 +62,31 @@ int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced) {
   return ret->failed ? LC_ENOMEM : 0;
 }
 
+static const char *state_of(const lc_pipeline *pipeline) {
+  if (pipeline->failed) return "stopped";
+  return pipeline->leaving ? "draining" : "running";
+}
+
 static void pipeline_status(const lc_pipeline *pipeline, lc_buf *ret) {
   lc_batch_pool_stats pool = lc_batch_pool_stats_get(pipeline->pool);
   uint64_t sources = 0;
-  for (uint32_t f = 0; f < pipeline->n_feeds; f++) sources += pipeline->feeds[f].n_streams;
+  for (uint32_t f = 0; f < pipeline->n_feeds; f++) sources += pipeline->feeds[f]->n_streams;
   lc_buf_addc(ret, '{');
   string_member(ret, "name", pipeline->resource.name);
   lc_buf_addf(ret,
               ",\"state\":\"%s\",\"sources\":%llu,\"batches\":{\"in_use\":%u,\"spare\":%u,\"bytes\":%llu,"
               "\"budget\":%llu,\"refused\":%llu},\"sinks\":[",
-              pipeline->failed ? "stopped" : "running", (unsigned long long)sources, pool.in_use, pool.spare,
+              state_of(pipeline), (unsigned long long)sources, pool.in_use, pool.spare,
               (unsigned long long)pool.charged, (unsigned long long)pool.budget, (unsigned long long)pool.refused);
+  const char *comma = "{";
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-    const lc_edge *edge = &pipeline->edges[e];
-    lc_buf_adds(ret, e > 0 ? ",{" : "{");
+    const lc_edge *edge = pipeline->edges[e];
+    if (edge == NULL) continue;
+    lc_buf_adds(ret, comma);
+    comma = ",{";
     string_member(ret, "name", edge->sink->resource.name);
-    lc_buf_addf(ret, ",\"deliveries\":%u,\"in_flight\":%llu,", edge->in_flight,
+    lc_buf_addf(ret, ",\"state\":\"%s\",\"deliveries\":%u,\"in_flight\":%llu,",
+                edge->graphs > 0 ? "running" : "draining", edge->in_flight,
                 (unsigned long long)lc_edge_in_flight(edge));
     lc_ledger_json(&edge->total, ret);
     lc_buf_addc(ret, '}');
@@ -105,9 +116,13 @@ static void stream_position(const lc_feed *feed, const lc_stream *stream, lc_buf
   string_member(ret, "key", stream->source->key);
   lc_buf_addf(ret, ",\"read_to\":%llu,\"committed\":%s,\"sinks\":[", (unsigned long long)stream->delivered_to,
               stream->active ? "false" : "true");
+  const char *comma = "{";
   for (uint32_t e = 0; e < feed->pipeline->n_edges; e++) {
-    lc_buf_adds(ret, e > 0 ? ",{" : "{");
-    string_member(ret, "sink", feed->pipeline->edges[e].sink->resource.name);
+    const lc_edge *edge = feed->pipeline->edges[e];
+    if (edge == NULL) continue;
+    lc_buf_adds(ret, comma);
+    comma = ",{";
+    string_member(ret, "sink", edge->sink->resource.name);
     lc_buf_addf(ret, ",\"position\":%llu,\"drained\":%s}", (unsigned long long)stream->cursors[e].position,
                 stream->cursors[e].drained ? "true" : "false");
   }
@@ -120,7 +135,7 @@ int lc_engine_positions(lc_engine *engine, lc_buf *ret) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
-      const lc_feed *feed = &pipeline->feeds[f];
+      const lc_feed *feed = pipeline->feeds[f];
       for (const lc_stream *stream = feed->streams; stream != NULL; stream = stream->next) {
         lc_buf_adds(ret, comma);
         comma = ",";

@@ -1,0 +1,236 @@
+/* Leaving: what no generation names any more drains, is saved, and closes; nobody waits for it.
+ *
+ * A feed leaves when its monitor has stopped and all of its streams are acked and saved; an edge when no batch is for
+ * it any more, it holds nothing, and a commit after that has all of it; a pipeline after its feeds and edges. Past 30
+ * seconds an edge whose sink serves nobody else gives up what it holds, counted as abandoned. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "pipeline/inside.h"
+
+#define LEAVE_WITHIN (30 * LC_SECOND)
+#define REAP_EVERY_MS 2u
+
+static void on_reap(uv_timer_t *timer) { lc_engine_reap(timer->data); }
+
+void lc_engine_reap_soon(lc_engine *engine) {
+  engine->leaving = true;
+  if (engine->phase == LC_ENGINE_RUNS) uv_timer_start(&engine->reap_timer, on_reap, REAP_EVERY_MS, REAP_EVERY_MS);
+}
+
+void lc_feed_leave(lc_feed *feed) {
+  feed->leaving = true;
+  lc_feed_stop(feed);
+  lc_engine_reap_soon(feed->pipeline->engine);
+}
+
+void lc_pipeline_leave(lc_pipeline *pipeline) {
+  pipeline->leaving = true;
+  pipeline->leave_by_ns = lc_clock_mono() + LEAVE_WITHIN;
+  for (uint32_t f = 0; f < pipeline->n_feeds; f++) lc_feed_leave(pipeline->feeds[f]);
+  lc_engine_reap_soon(pipeline->engine);
+}
+
+/* --- feeds --- */
+
+static bool streams_saved(const lc_feed *feed) {
+  for (const lc_stream *stream = feed->streams; stream != NULL; stream = stream->next) {
+    if (stream->active || stream->acks > 0 || stream->queued > 0) return false;
+  }
+  return true;
+}
+
+/* Those that waited for this feed, of whatever pipeline, go on where it ended. */
+static void start_successors(lc_engine *engine, const lc_feed *gone) {
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    for (uint32_t f = 0; f < engine->pipelines[p]->n_feeds; f++) {
+      lc_feed *feed = engine->pipelines[p]->feeds[f];
+      if (feed->after != gone) continue;
+      lc_error error = {0};
+      feed->after = NULL;
+      if (feed->leaving || feed->stop_asked) continue;
+      if (lc_feed_load(feed, engine->runtime->store, &error) != 0) {
+        lc_pipeline_fail(feed->pipeline, error.message); /* without its cursors it would read all again */
+        continue;
+      }
+      lc_feed_start(feed);
+    }
+  }
+}
+
+/* Returns true when it is gone. */
+static bool reap_feed(lc_feed *feed) {
+  if (!feed->leaving || !feed->stopped || feed->after != NULL || !streams_saved(feed)) return false;
+  lc_resource *res = &feed->monitor->resource;
+  if (lc_resource_state_of(res) != LC_RES_CLOSED) {
+    lc_resource_close(res);
+    return false;
+  }
+  lc_pipeline *pipeline = feed->pipeline;
+  uint32_t f = 0;
+  while (pipeline->feeds[f] != feed) f++;
+  pipeline->feeds[f] = pipeline->feeds[--pipeline->n_feeds];
+  start_successors(pipeline->engine, feed);
+  lc_feed_destroy(feed);
+  return true;
+}
+
+/* --- edges --- */
+
+static bool serves_others(const lc_engine *engine, const lc_edge *self) {
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    const lc_pipeline *pipeline = engine->pipelines[p];
+    for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+      const lc_edge *edge = pipeline->edges[e];
+      if (edge != NULL && edge != self && edge->sink == self->sink) return true;
+    }
+  }
+  return false;
+}
+
+static void each_stream(lc_pipeline *pipeline, void (*each)(lc_stream *stream, const lc_edge *edge),
+                        const lc_edge *edge) {
+  for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
+    for (lc_stream *stream = pipeline->feeds[f]->streams; stream != NULL; stream = stream->next) each(stream, edge);
+  }
+}
+
+/* The next commit has a row of every edge. */
+static void save_anew(lc_stream *stream, const lc_edge *edge) {
+  (void)edge;
+  stream->rows_stale = true;
+  lc_stream_moved(stream);
+}
+
+static void forget_acks(lc_stream *stream, const lc_edge *edge) {
+  lc_cursor *cursor = &stream->cursors[edge->index];
+  for (const lc_ack *ack = cursor->first; ack != NULL; ack = ack->next) stream->acks--;
+  cursor->first = cursor->last = NULL;
+}
+
+/* It has taken too long: what it holds is given up, once its sink has let go of it. */
+static void force_edge(lc_edge *edge) {
+  lc_engine *engine = edge->pipeline->engine;
+  if (!edge->forced) {
+    if (serves_others(engine, edge)) return; /* it drains when the sink does */
+    uint64_t held = lc_edge_in_flight(edge);
+    edge->forced = true;
+    edge->total.abandoned += held;
+    edge->saved.abandoned += held;
+    edge->changed = true;
+    lc_log(LC_LOG_ERROR, "reload", "a sink that the pipeline files name no more took nothing for 30 s: given up",
+           LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
+           LC_I("records", held));
+    lc_resource_close(&edge->sink->resource);
+  }
+  if (edge->in_flight > 0) return;
+  each_stream(edge->pipeline, forget_acks, edge);
+  lc_edge_free_deliveries(edge);
+  each_stream(edge->pipeline, save_anew, edge);
+}
+
+static void let_sink_go(lc_engine *engine, const lc_edge *edge) {
+  if (serves_others(engine, edge)) return;
+  uint32_t i = 0;
+  while (i < engine->n_sinks && engine->sinks[i] != edge->sink) i++;
+  if (i == engine->n_sinks) return;
+  engine->sinks[i] = engine->sinks[--engine->n_sinks];
+  lc_resource *res = &edge->sink->resource;
+  lc_resource_close(res);
+  lc_resource **grown = realloc(engine->closing, (engine->n_closing + 1u) * sizeof *grown);
+  if (grown == NULL) return; /* then nobody waits for it */
+  engine->closing = grown;
+  lc_resource_retain(res);
+  grown[engine->n_closing++] = res;
+}
+
+/* The successor goes on with its ledger and its rows. */
+static void let_heir_on(const lc_edge *edge) {
+  lc_pipeline *pipeline = edge->pipeline;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    lc_edge *heir = pipeline->edges[e];
+    if (heir == NULL || heir->after != edge) continue;
+    heir->after = NULL;
+    lc_ledger_add(&heir->total, &edge->total);
+    lc_ledger_add(&heir->saved, &edge->saved);
+    heir->changed = true;
+    each_stream(pipeline, save_anew, heir);
+  }
+}
+
+/* Returns true when it is gone. */
+static bool reap_edge(lc_edge *edge) {
+  lc_engine *engine = edge->pipeline->engine;
+  int64_t now_ns = lc_clock_mono();
+  if (edge->pipeline->leaving && now_ns >= edge->pipeline->leave_by_ns) force_edge(edge);
+  if (edge->graphs > 0) return false;
+  if (edge->leave_by_ns == 0) edge->leave_by_ns = now_ns + LEAVE_WITHIN;
+  if (now_ns >= edge->leave_by_ns) force_edge(edge);
+  if (edge->in_flight > 0 || edge->deliveries != NULL) return false;
+  if (edge->quiet_at == 0) {
+    each_stream(edge->pipeline, save_anew, edge);
+    edge->quiet_at = engine->commits + 1 + engine->commit_running;
+    lc_engine_commit_soon(engine, 0);
+  }
+  if (engine->commits < edge->quiet_at || edge->changed) {
+    lc_engine_commit_soon(engine, 0);
+    return false;
+  }
+  let_heir_on(edge);
+  let_sink_go(engine, edge);
+  lc_edge_destroy(edge);
+  return true;
+}
+
+/* --- pipelines --- */
+
+/* Returns true when nothing of it is left. */
+static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
+  for (uint32_t f = 0; f < pipeline->n_feeds;) {
+    if (!reap_feed(pipeline->feeds[f])) *ret_left = *ret_left || pipeline->feeds[f++]->leaving;
+  }
+  bool any = false;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    lc_edge *edge = pipeline->edges[e];
+    if (edge == NULL || reap_edge(edge)) continue;
+    any = true;
+    *ret_left = *ret_left || edge->graphs == 0;
+  }
+  return pipeline->n_feeds == 0 && !any;
+}
+
+/* Returns true when it is gone. */
+static bool reap_pipeline(lc_engine *engine, uint32_t index, bool *ret_left) {
+  lc_pipeline *pipeline = engine->pipelines[index];
+  bool empty = reap_parts(pipeline, ret_left);
+  if (!pipeline->leaving) return false;
+  *ret_left = true;
+  if (pipeline->failed) lc_pipeline_discard_queue(pipeline);
+  if (pipeline->n_feeds == 0 && pipeline->carriers == 0 && pipeline->first == NULL) {
+    lc_graph_release(pipeline->graph); /* its edges are free to leave */
+    pipeline->graph = NULL;
+  }
+  if (!empty) return false;
+  engine->pipelines[index] = engine->pipelines[--engine->n_pipelines];
+  lc_resource_close(&pipeline->resource);
+  lc_pipeline_release(pipeline);
+  return true;
+}
+
+void lc_engine_reap(lc_engine *engine) {
+  bool left = false;
+  if (!engine->leaving || engine->phase != LC_ENGINE_RUNS) return;
+  for (uint32_t p = 0; p < engine->n_pipelines;) p += !reap_pipeline(engine, p, &left);
+  for (uint32_t i = 0; i < engine->n_closing;) {
+    lc_resource *res = engine->closing[i];
+    if (lc_resource_state_of(res) != LC_RES_CLOSED) {
+      i++;
+      continue;
+    }
+    engine->closing[i] = engine->closing[--engine->n_closing];
+    lc_resource_release(res);
+  }
+  engine->leaving = left || engine->n_closing > 0;
+  if (!engine->leaving) uv_timer_stop(&engine->reap_timer);
+}
