@@ -65,6 +65,12 @@ void lc_stream_note_new(lc_stream *stream) {
   lc_engine_commit_soon(stream->feed->pipeline->engine, COMMIT_NEW_MS);
 }
 
+void lc_stream_rows_changed(lc_stream *stream) {
+  stream->rows_stale = true;
+  atomic_store_explicit(&stream->live, false, memory_order_release);
+  lc_stream_moved(stream);
+}
+
 /* Nothing of it is anywhere between its reader and its sinks. */
 static bool at_rest(const lc_stream *stream) {
   return stream->feed->pipeline->lent == NULL && stream->queued == 0 && stream->acks == 0 && !stream->waits;
@@ -126,6 +132,7 @@ static int take_snapshot(commit_job *job) {
   if (job->sinks == NULL) return LC_ENOMEM;
   for (uint32_t i = 0; i < engine->n_sinks; i++) {
     lc_sink *sink = engine->sinks[i];
+    if (lc_resource_state_of(&sink->resource) == LC_RES_DESCRIBED) continue; /* a reload could not open it */
     lc_resource_retain(&sink->resource);
     job->sinks[job->n_sinks++] = sink;
     if (sink->durable) job->safety = LC_STORE_DURABLE;

@@ -110,6 +110,7 @@ struct lc_feed {
   uint32_t n_known, known_buckets;
   bool started, stop_asked, stopped, finished;
   bool leaving; /* no generation names it any more */
+  bool kept;    /* while a reload is prepared: the new generation names it */
 };
 
 /* A row to be deleted with the next commit. */
@@ -151,6 +152,8 @@ struct lc_pipeline {
 void lc_engine_reap(lc_engine *engine);
 void lc_feed_leave(lc_feed *feed);
 void lc_pipeline_leave(lc_pipeline *pipeline);
+/* Takes an edge that no graph names, and that never had anything, out of its pipeline. */
+void lc_edge_remove(lc_edge *edge);
 void lc_engine_reap_soon(lc_engine *engine);
 
 typedef enum lc_engine_phase {
@@ -246,6 +249,8 @@ void lc_dead_give_up(lc_engine *engine);
 void lc_stream_activate(lc_stream *stream);
 void lc_stream_moved(lc_stream *stream);
 void lc_stream_note_new(lc_stream *stream);
+/* There is an edge without a row: nothing of the stream goes on before the next commit but one under way. */
+void lc_stream_rows_changed(lc_stream *stream);
 void lc_engine_commit_soon(lc_engine *engine, uint64_t within_ms);
 bool lc_engine_uncommitted(const lc_engine *engine);
 

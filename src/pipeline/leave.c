@@ -159,12 +159,17 @@ static void let_heir_on(const lc_edge *edge) {
   }
 }
 
+void lc_edge_remove(lc_edge *edge) {
+  let_sink_go(edge->pipeline->engine, edge);
+  lc_edge_destroy(edge);
+}
+
 /* Returns true when it is gone. */
 static bool reap_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
   int64_t now_ns = lc_clock_mono();
   if (edge->pipeline->leaving && now_ns >= edge->pipeline->leave_by_ns) force_edge(edge);
-  if (edge->graphs > 0) return false;
+  if (edge->graphs > 0 || edge->after != NULL) return false;
   if (edge->leave_by_ns == 0) edge->leave_by_ns = now_ns + LEAVE_WITHIN;
   if (now_ns >= edge->leave_by_ns) force_edge(edge);
   if (edge->in_flight > 0 || edge->deliveries != NULL) return false;
@@ -178,12 +183,18 @@ static bool reap_edge(lc_edge *edge) {
     return false;
   }
   let_heir_on(edge);
-  let_sink_go(engine, edge);
-  lc_edge_destroy(edge);
+  lc_edge_remove(edge);
   return true;
 }
 
 /* --- pipelines --- */
+
+static bool names(const lc_graph *graph, const lc_edge *edge) {
+  for (uint32_t e = 0; graph != NULL && e < graph->n_edges; e++) {
+    if (graph->edges[e] == edge) return true;
+  }
+  return false;
+}
 
 /* Returns true when nothing of it is left. */
 static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
@@ -195,7 +206,7 @@ static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
     lc_edge *edge = pipeline->edges[e];
     if (edge == NULL || reap_edge(edge)) continue;
     any = true;
-    *ret_left = *ret_left || edge->graphs == 0;
+    *ret_left = *ret_left || !names(pipeline->graph, edge);
   }
   return pipeline->n_feeds == 0 && !any;
 }

@@ -68,7 +68,8 @@ static const char *state_of(const lc_pipeline *pipeline) {
 }
 
 static void pipeline_status(const lc_pipeline *pipeline, lc_buf *ret) {
-  lc_batch_pool_stats pool = lc_batch_pool_stats_get(pipeline->pool);
+  lc_batch_pool_stats pool = {0};
+  if (pipeline->pool != NULL) pool = lc_batch_pool_stats_get(pipeline->pool); /* else it could not be opened */
   uint64_t sources = 0;
   for (uint32_t f = 0; f < pipeline->n_feeds; f++) sources += pipeline->feeds[f]->n_streams;
   lc_buf_addc(ret, '{');

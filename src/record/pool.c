@@ -28,14 +28,20 @@ lc_batch_pool *lc_batch_pool_create(uint64_t budget, uint32_t block_size, void (
   return pool;
 }
 
-void lc_batch_pool_destroy(lc_batch_pool *pool) {
-  if (pool == NULL) return;
-  lc_require(pool->in_use == 0);
+static void drop_spares(lc_batch_pool *pool) {
   while (pool->spare != NULL) {
     lc_batch *batch = pool->spare;
     pool->spare = batch->next;
+    pool->n_spare--;
+    pool->charged -= batch->charged;
     lc_batch_destroy(batch);
   }
+}
+
+void lc_batch_pool_destroy(lc_batch_pool *pool) {
+  if (pool == NULL) return;
+  lc_require(pool->in_use == 0);
+  drop_spares(pool);
   free(pool);
 }
 
@@ -79,7 +85,8 @@ void lc_batch_pool_put(lc_batch_pool *pool, lc_batch *batch) {
   lc_batch_pool_recharge(pool, batch);
   pool->estimate = batch->charged;
   pool->in_use--;
-  if (pool->charged > pool->budget && pool->n_spare + pool->in_use >= ALWAYS_GRANTED) {
+  bool too_many = pool->charged > pool->budget && pool->n_spare + pool->in_use >= ALWAYS_GRANTED;
+  if (too_many || batch->data_cap != pool->block_size) {
     pool->charged -= batch->charged;
     lc_batch_destroy(batch);
   } else {
@@ -91,6 +98,13 @@ void lc_batch_pool_put(lc_batch_pool *pool, lc_batch *batch) {
     pool->waiting = false;
     pool->room(pool->arg);
   }
+}
+
+void lc_batch_pool_resize(lc_batch_pool *pool, uint64_t budget, uint32_t block_size) {
+  if (block_size != pool->block_size || budget < pool->budget) drop_spares(pool);
+  pool->budget = budget;
+  pool->block_size = block_size;
+  if (pool->estimate < block_size) pool->estimate = block_size;
 }
 
 uint32_t lc_batch_pool_block_size(const lc_batch_pool *pool) { return pool->block_size; }

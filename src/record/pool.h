@@ -28,6 +28,8 @@ lc_batch *lc_batch_pool_take(lc_batch_pool *pool);
 void lc_batch_pool_put(lc_batch_pool *pool, lc_batch *batch);
 /* A batch came back from a pool job and may have grown: charge what it is now. */
 void lc_batch_pool_recharge(lc_batch_pool *pool, lc_batch *batch);
+/* Other bounds from now on; batches of another block size go when they come back. */
+void lc_batch_pool_resize(lc_batch_pool *pool, uint64_t budget, uint32_t block_size);
 uint32_t lc_batch_pool_block_size(const lc_batch_pool *pool);
 lc_batch_pool_stats lc_batch_pool_stats_get(const lc_batch_pool *pool);
 

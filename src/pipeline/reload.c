@@ -1,0 +1,453 @@
+#include "pipeline/reload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/inside.h"
+
+/* A described resource and the live one that takes its place. */
+typedef struct adoption {
+  lc_resource *described, *live; /* borrowed from their pipelines until the commit */
+  lc_fit fit;                    /* SAME or CHANGED */
+} adoption;
+
+/* What becomes of one described pipeline. */
+typedef struct plan {
+  lc_pipeline *described; /* borrowed */
+  lc_pipeline *live;      /* borrowed; NULL: it is new, and runs itself */
+  lc_graph *graph;        /* owned until the commit; for a live one */
+  lc_feed **feeds;        /* owned: the new ones of a live pipeline, and room for those that stay */
+  uint32_t n_feeds;
+  lc_edge **edges; /* its new ones; owned, the edges by the live pipeline */
+  uint32_t n_edges;
+} plan;
+
+struct lc_reload {
+  lc_engine *engine;
+  plan *plans;
+  uint32_t n;
+  adoption *adoptions;
+  uint32_t n_adoptions;
+};
+
+/* --- who takes whose place --- */
+
+static bool same_identity(const lc_resource *a, const lc_resource *b) {
+  return strcmp(a->kind, b->kind) == 0 && strcmp(a->identity, b->identity) == 0;
+}
+
+static lc_fit fit_of(const lc_resource *live, const lc_resource *described) {
+  if (atomic_load(&live->close_asked) || live->ops->fit == NULL) return LC_FIT_REPLACE;
+  return live->ops->fit(live, described);
+}
+
+static const adoption *find_adoption(const lc_reload *reload, const lc_resource *described) {
+  for (uint32_t i = 0; i < reload->n_adoptions; i++) {
+    if (reload->adoptions[i].described == described) return &reload->adoptions[i];
+  }
+  return NULL;
+}
+
+/* Whether `live` takes the place of `described`; then it is noted. There is room for it. */
+static bool adopts(lc_reload *reload, lc_resource *described, lc_resource *live) {
+  const adoption *old = find_adoption(reload, described);
+  if (old != NULL) return old->live == live;
+  lc_fit fit = fit_of(live, described);
+  if (fit == LC_FIT_REPLACE) return false;
+  reload->adoptions[reload->n_adoptions++] = (adoption){described, live, fit};
+  return true;
+}
+
+lc_resource *lc_reload_live(const lc_reload *reload, lc_resource *described) {
+  const adoption *found = find_adoption(reload, described);
+  return found != NULL ? found->live : described;
+}
+
+lc_pipeline *lc_reload_live_pipeline(const lc_reload *reload, uint32_t index) {
+  const plan *own = &reload->plans[index];
+  return own->live != NULL ? own->live : own->described;
+}
+
+static lc_pipeline *pipeline_of_name(const lc_engine *engine, const char *name) {
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    if (strcmp(engine->pipelines[p]->resource.name, name) == 0) return engine->pipelines[p];
+  }
+  return NULL;
+}
+
+static int still_closing(const lc_resource *res, lc_error *error) {
+  return lc_error_set(error, LC_EAGAIN, "%s \"%.100s\", made at %.200s, is still draining", res->kind, res->name,
+                      res->made_at);
+}
+
+/* A pipeline that failed is replaced as a whole. */
+static int match_pipelines(lc_reload *reload, lc_error *error) {
+  int rc = 0;
+  for (uint32_t i = 0; i < reload->n; i++) {
+    plan *own = &reload->plans[i];
+    own->live = pipeline_of_name(reload->engine, own->described->resource.name);
+    if (own->live == NULL) continue;
+    if (own->live->failed && !own->live->leaving) lc_pipeline_leave(own->live);
+    if (own->live->leaving) rc = still_closing(&own->live->resource, error);
+  }
+  return rc;
+}
+
+/* The live sink of the same identity. LC_EAGAIN while one of them closes. */
+static int match_sink(lc_reload *reload, lc_sink *described, lc_error *error) {
+  const lc_engine *engine = reload->engine;
+  for (uint32_t i = 0; i < engine->n_closing; i++) {
+    if (same_identity(engine->closing[i], &described->resource)) return still_closing(engine->closing[i], error);
+  }
+  for (uint32_t i = 0; i < engine->n_sinks; i++) {
+    lc_resource *live = &engine->sinks[i]->resource;
+    if (!same_identity(live, &described->resource)) continue;
+    if (lc_resource_state_of(live) == LC_RES_CLOSING) return still_closing(live, error);
+    if (adopts(reload, &described->resource, live)) return 0;
+  }
+  return 0;
+}
+
+/* The live stage that does what a described one shall: the n-th of its identity for the n-th. */
+static lc_stage *match_stage(lc_reload *reload, const plan *own, uint32_t index) {
+  const lc_graph *described = own->described->graph, *live = own->live->graph;
+  lc_resource *wanted = &described->stages[index]->resource;
+  uint32_t skip = 0;
+  for (uint32_t i = 0; i < index; i++) skip += same_identity(&described->stages[i]->resource, wanted);
+  for (uint32_t i = 0; i < live->n_stages; i++) {
+    lc_resource *res = &live->stages[i]->resource;
+    if (!same_identity(res, wanted) || skip-- > 0) continue;
+    return adopts(reload, wanted, res) ? live->stages[i] : described->stages[index];
+  }
+  return described->stages[index];
+}
+
+static lc_feed *feed_of_identity(const lc_engine *engine, const lc_resource *monitor) {
+  lc_feed *found = NULL;
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    for (uint32_t f = 0; f < engine->pipelines[p]->n_feeds; f++) {
+      lc_feed *feed = engine->pipelines[p]->feeds[f];
+      if (!same_identity(&feed->monitor->resource, monitor)) continue;
+      if (found == NULL || !feed->leaving) found = feed; /* the newest of several that follow one another */
+    }
+  }
+  return found;
+}
+
+/* --- making what is new --- */
+
+static int no_memory(lc_error *error) { return lc_error_set(error, LC_ENOMEM, "out of memory for a reload"); }
+
+static lc_edge *edge_to(const lc_pipeline *pipeline, const lc_sink *sink) {
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    if (pipeline->edges[e] != NULL && pipeline->edges[e]->sink == sink) return pipeline->edges[e];
+  }
+  return NULL;
+}
+
+/* An edge of the same sink in the store that is still in use: a successor waits for it. */
+static lc_edge *edge_before(const lc_pipeline *pipeline, const lc_sink *sink) {
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    lc_edge *edge = pipeline->edges[e];
+    if (edge != NULL && same_identity(&edge->sink->resource, &sink->resource)) return edge;
+  }
+  return NULL;
+}
+
+static int plan_edges(lc_reload *reload, plan *own, lc_error *error) {
+  const lc_graph *described = own->described->graph;
+  own->edges = calloc(described->n_edges + 1u, sizeof(lc_edge *));
+  if (own->edges == NULL) return no_memory(error);
+  for (uint32_t i = 0; i < described->n_edges; i++) {
+    lc_sink *sink = (lc_sink *)lc_reload_live(reload, &described->edges[i]->sink->resource);
+    lc_edge *edge = edge_to(own->live, sink);
+    if (edge == NULL) {
+      lc_edge *before = edge_before(own->live, sink);
+      edge = lc_edge_create(own->live, sink);
+      if (edge == NULL) return no_memory(error);
+      edge->after = before;
+      own->edges[own->n_edges++] = edge;
+    }
+    lc_graph_add_edge(own->graph, edge);
+  }
+  return lc_pipeline_fit_cursors(own->live) == 0 ? 0 : no_memory(error);
+}
+
+static int plan_feeds(lc_reload *reload, plan *own, lc_error *error) {
+  const lc_pipeline *described = own->described;
+  own->feeds = calloc(described->n_feeds + own->live->n_feeds + 1u, sizeof(lc_feed *));
+  if (own->feeds == NULL) return no_memory(error);
+  for (uint32_t i = 0; i < described->n_feeds; i++) {
+    lc_monitor *monitor = described->feeds[i]->monitor;
+    lc_feed *live = feed_of_identity(reload->engine, &monitor->resource);
+    bool here = live != NULL && live->pipeline == own->live && !live->leaving;
+    if (here && adopts(reload, &monitor->resource, &live->monitor->resource)) {
+      live->kept = true;
+      continue;
+    }
+    lc_feed *feed = lc_feed_create(own->live, monitor);
+    if (feed == NULL) return no_memory(error);
+    feed->after = live;
+    monitor->feed = feed;
+    own->feeds[own->n_feeds++] = feed;
+  }
+  return 0;
+}
+
+/* A live pipeline gets a new graph, and what it lacks. */
+static int plan_live(lc_reload *reload, plan *own, lc_error *error) {
+  const lc_graph *described = own->described->graph;
+  own->graph = lc_graph_create(described->n_stages, described->n_edges);
+  if (own->graph == NULL) return no_memory(error);
+  for (uint32_t i = 0; i < described->n_stages; i++) lc_graph_add_stage(own->graph, match_stage(reload, own, i));
+  int rc = plan_edges(reload, own, error);
+  return rc == 0 ? plan_feeds(reload, own, error) : rc;
+}
+
+/* A new pipeline runs itself, with the live resources that it shares with others. */
+static void plan_new(lc_reload *reload, plan *own) {
+  lc_pipeline *pipeline = own->described;
+  pipeline->engine = reload->engine;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    lc_edge *edge = pipeline->edges[e];
+    lc_sink *live = (lc_sink *)lc_reload_live(reload, &edge->sink->resource);
+    if (live == edge->sink) continue;
+    lc_resource_retain(&live->resource);
+    lc_resource_release(&edge->sink->resource);
+    edge->sink = live;
+  }
+  for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
+    lc_feed *feed = pipeline->feeds[f];
+    feed->after = feed_of_identity(reload->engine, &feed->monitor->resource);
+  }
+}
+
+static int grow(void *table, size_t count, size_t size) {
+  void *grown = realloc(*(void **)table, count * size);
+  if (grown == NULL) return LC_ENOMEM;
+  *(void **)table = grown;
+  return 0;
+}
+
+/* Room in all tables for whatever may be added: what comes later cannot fail for it. */
+static int make_room(lc_reload *reload, lc_error *error) {
+  lc_engine *engine = reload->engine;
+  size_t parts = 1, sinks = 0;
+  for (uint32_t i = 0; i < reload->n; i++) {
+    const lc_pipeline *described = reload->plans[i].described;
+    parts += described->n_feeds + described->n_edges + described->graph->n_stages;
+    sinks += described->n_edges;
+  }
+  reload->adoptions = calloc(parts, sizeof *reload->adoptions);
+  if (reload->adoptions == NULL || grow(&engine->sinks, engine->n_sinks + sinks + 1u, sizeof(lc_sink *)) != 0 ||
+      grow(&engine->pipelines, engine->n_pipelines + reload->n, sizeof(lc_pipeline *)) != 0) {
+    return no_memory(error);
+  }
+  return 0;
+}
+
+/* --- opening what is new --- */
+
+static bool is_new(const lc_resource *res) { return lc_resource_state_of(res) == LC_RES_DESCRIBED; }
+
+/* Sinks are known to the store before anything asks for their cursors. */
+static int name_sinks(lc_reload *reload, lc_error *error) {
+  lc_store *store = reload->engine->runtime->store;
+  int rc = 0;
+  for (uint32_t i = 0; i < reload->n; i++) {
+    const plan *own = &reload->plans[i];
+    const lc_graph *graph = own->live != NULL ? own->graph : own->described->graph;
+    for (uint32_t e = 0; e < graph->n_edges && rc == 0; e++) {
+      lc_sink *sink = graph->edges[e]->sink;
+      lc_engine_note_sink(reload->engine, sink);
+      if (is_new(&sink->resource)) rc = lc_store_resource_id(store, sink->resource.identity, &sink->store_id, error);
+    }
+  }
+  return rc;
+}
+
+static int open_live(lc_engine *engine, plan *own, lc_error *error) {
+  int rc = 0;
+  lc_graph *graph = own->graph;
+  for (uint32_t i = 0; i < graph->n_stages && rc == 0; i++) rc = lc_engine_opened(&graph->stages[i]->resource, error);
+  for (uint32_t i = 0; i < own->n_feeds && rc == 0; i++) rc = lc_engine_open_feed(engine, own->feeds[i], error);
+  for (uint32_t i = 0; i < own->n_edges && rc == 0; i++) {
+    if (own->edges[i]->after == NULL) rc = lc_edge_open(own->edges[i], error);
+  }
+  return rc;
+}
+
+static int open_all(lc_reload *reload, lc_error *error) {
+  lc_engine *engine = reload->engine;
+  int rc = name_sinks(reload, error);
+  for (uint32_t i = 0; i < reload->n && rc == 0; i++) {
+    plan *own = &reload->plans[i];
+    rc = own->live != NULL ? open_live(engine, own, error) : lc_engine_open_pipeline(own->described, error);
+    if (rc != 0) lc_error_context(error, "pipeline %s", own->described->resource.name);
+  }
+  for (uint32_t i = 0; i < engine->n_sinks && rc == 0; i++) {
+    lc_sink *sink = engine->sinks[i];
+    if (is_new(&sink->resource)) rc = lc_engine_open_sink(engine, sink, error);
+    if (rc != 0) lc_error_context(error, "%s made at %s", sink->resource.kind, sink->resource.made_at);
+  }
+  return rc;
+}
+
+static void free_reload(lc_reload *reload) {
+  for (uint32_t i = 0; i < reload->n; i++) {
+    plan *own = &reload->plans[i];
+    for (uint32_t f = 0; own->live != NULL && f < own->live->n_feeds; f++) own->live->feeds[f]->kept = false;
+    free(own->feeds);
+    free(own->edges);
+  }
+  free(reload->plans);
+  free(reload->adoptions);
+  free(reload);
+}
+
+int lc_reload_prepare(lc_engine *engine, lc_pipeline *const *described, uint32_t n, lc_reload **ret, lc_error *error) {
+  if (engine->phase != LC_ENGINE_RUNS) return lc_error_set(error, LC_ECANCELED, "logcap is stopping");
+  lc_reload *reload = calloc(1, sizeof *reload);
+  if (reload == NULL || (reload->plans = calloc(n + 1u, sizeof *reload->plans)) == NULL) {
+    free(reload);
+    return no_memory(error);
+  }
+  reload->engine = engine;
+  reload->n = n;
+  for (uint32_t i = 0; i < n; i++) reload->plans[i].described = described[i];
+  int rc = make_room(reload, error);
+  if (rc == 0) rc = match_pipelines(reload, error);
+  for (uint32_t i = 0; i < n; i++) {
+    const lc_graph *graph = described[i]->graph;
+    for (uint32_t e = 0; e < graph->n_edges && rc == 0; e++) rc = match_sink(reload, graph->edges[e]->sink, error);
+  }
+  bool planned = rc == 0; /* before that nothing is to be taken back */
+  for (uint32_t i = 0; i < n && rc == 0; i++) {
+    plan *own = &reload->plans[i];
+    if (own->live != NULL) rc = plan_live(reload, own, error);
+    else plan_new(reload, own);
+  }
+  if (rc == 0) rc = open_all(reload, error);
+  if (rc == 0) {
+    *ret = reload;
+  } else if (planned) {
+    lc_reload_cancel(reload);
+  } else {
+    free_reload(reload);
+  }
+  return rc;
+}
+
+/* --- taking its place --- */
+
+static void add_feeds(plan *own) {
+  lc_pipeline *live = own->live;
+  memmove(own->feeds + live->n_feeds, own->feeds, own->n_feeds * sizeof(lc_feed *));
+  if (live->n_feeds > 0) memcpy(own->feeds, live->feeds, live->n_feeds * sizeof(lc_feed *));
+  free(live->feeds);
+  live->feeds = own->feeds;
+  live->n_feeds += own->n_feeds;
+  own->feeds = NULL;
+}
+
+/* The new edges get what is read from now on. Nothing of a stream goes to them before its rows say so. */
+static void start_edges(const plan *own) {
+  for (uint32_t f = 0; own->n_edges > 0 && f < own->live->n_feeds; f++) {
+    for (lc_stream *stream = own->live->feeds[f]->streams; stream != NULL; stream = stream->next) {
+      for (uint32_t e = 0; e < own->n_edges; e++) {
+        lc_cursor_start(stream, own->edges[e]->index, stream->delivered_to, &stream->delivered_mark);
+      }
+      lc_stream_rows_changed(stream);
+    }
+  }
+}
+
+static void commit_live(plan *own) {
+  lc_pipeline *live = own->live;
+  uint32_t before = live->n_feeds;
+  start_edges(own);
+  lc_graph_release(live->graph);
+  live->graph = own->graph;
+  own->graph = NULL;
+  add_feeds(own);
+  live->memory = own->described->memory;
+  lc_batch_pool_resize(live->pool, live->memory, lc_pipeline_block_size(live));
+  lc_resource_take_place(&live->resource, &own->described->resource);
+  for (uint32_t f = 0; f < before; f++) {
+    if (!live->feeds[f]->kept && !live->feeds[f]->leaving) lc_feed_leave(live->feeds[f]);
+  }
+  for (uint32_t f = before; f < live->n_feeds; f++) {
+    if (live->feeds[f]->after == NULL) lc_feed_start(live->feeds[f]);
+  }
+  live->room = true;
+}
+
+static void add_pipeline(lc_engine *engine, lc_pipeline *pipeline) {
+  lc_resource_retain(&pipeline->resource);
+  engine->pipelines[engine->n_pipelines++] = pipeline;
+}
+
+static bool is_planned(const lc_reload *reload, const lc_pipeline *pipeline) {
+  for (uint32_t i = 0; i < reload->n; i++) {
+    if (lc_reload_live_pipeline(reload, i) == pipeline) return true;
+  }
+  return false;
+}
+
+void lc_reload_commit(lc_reload *reload) {
+  lc_engine *engine = reload->engine;
+  for (uint32_t i = 0; i < reload->n_adoptions; i++) {
+    const adoption *own = &reload->adoptions[i];
+    if (own->fit == LC_FIT_CHANGED) own->live->ops->adopt(own->live, own->described);
+    lc_resource_take_place(own->live, own->described);
+  }
+  for (uint32_t i = 0; i < reload->n; i++) {
+    if (reload->plans[i].live != NULL) commit_live(&reload->plans[i]);
+  }
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    lc_pipeline *pipeline = engine->pipelines[p];
+    if (!pipeline->leaving && !is_planned(reload, pipeline)) lc_pipeline_leave(pipeline);
+  }
+  for (uint32_t i = 0; i < reload->n; i++) {
+    lc_pipeline *pipeline = reload->plans[i].described;
+    if (reload->plans[i].live != NULL) continue;
+    add_pipeline(engine, pipeline);
+    for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
+      if (pipeline->feeds[f]->after == NULL) lc_feed_start(pipeline->feeds[f]);
+    }
+  }
+  free_reload(reload);
+  lc_engine_start_ticks(engine);
+  lc_engine_reap_soon(engine);
+  lc_engine_wake(engine);
+}
+
+/* What was made for a live pipeline goes again: edges at once, feeds when their monitors are closed. */
+static void cancel_live(plan *own) {
+  lc_graph_release(own->graph);
+  for (uint32_t e = 0; e < own->n_edges; e++) lc_edge_remove(own->edges[e]);
+  uint32_t before = own->live->n_feeds;
+  if (own->feeds != NULL) add_feeds(own);
+  for (uint32_t f = before; f < own->live->n_feeds; f++) {
+    own->live->feeds[f]->after = NULL;
+    lc_feed_leave(own->live->feeds[f]);
+  }
+}
+
+void lc_reload_cancel(lc_reload *reload) {
+  if (reload == NULL) return;
+  lc_engine *engine = reload->engine;
+  for (uint32_t i = 0; i < reload->n; i++) {
+    plan *own = &reload->plans[i];
+    if (own->live != NULL) {
+      cancel_live(own);
+    } else if (own->described->engine != NULL) { /* it was planned */
+      for (uint32_t f = 0; f < own->described->n_feeds; f++) own->described->feeds[f]->after = NULL;
+      add_pipeline(engine, own->described);
+      lc_pipeline_leave(own->described);
+    }
+  }
+  free_reload(reload);
+  lc_engine_reap_soon(engine);
+  lc_engine_wake(engine);
+}
