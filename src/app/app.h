@@ -8,6 +8,8 @@
 
 #include "app/cli.h"
 #include "app/control.h"
+#include "app/reload.h"
+#include "app/watch.h"
 #include "bind/generation.h"
 #include "io/inodes.h"
 #include "io/state_dir.h"
@@ -26,6 +28,8 @@ typedef struct lc_app {
   lc_store *store;
   lc_engine *engine;
   lc_control *control; /* counted */
+  lc_reloader *reloader;
+  lc_watch *watch; /* NULL without --watch */
   lc_runtime runtime;
   uv_async_t wake; /* the registry has something to do */
   uv_signal_t term, interrupt, hup;

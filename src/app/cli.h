@@ -29,6 +29,7 @@ typedef enum lc_verb {
   LC_VERB_STATUS,
   LC_VERB_AUDIT,
   LC_VERB_POSITIONS,
+  LC_VERB_RELOAD,
   LC_VERB_STOP,
   LC_VERB_VERSION,
   LC_VERB_HELP,
@@ -37,7 +38,7 @@ typedef enum lc_verb {
 
 typedef struct lc_cli {
   lc_verb verb;
-  bool once, json;
+  bool once, watch, json;
   const char *state_dir; /* NULL: not given */
   int log_level;         /* lc_log_level */
   int log_format;        /* lc_log_format */

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #define ON(verb) (1u << LC_VERB_##verb)
-#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(STOP))
+#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(RELOAD) | ON(STOP))
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
@@ -11,6 +11,8 @@ static const char *const formats[] = {"auto", "text", "json", NULL};
 const lc_cli_option lc_cli_options[] = {
     {"--once", LC_CLI_FLAG, ON(RUN), offsetof(lc_cli, once), NULL, NULL,
      "read each file to the size it has now, deliver all of it, and exit"},
+    {"--watch", LC_CLI_FLAG, ON(RUN), offsetof(lc_cli, watch), NULL, NULL,
+     "reload when a pipeline file, or a module that it requires, changes"},
     {"--state-dir", LC_CLI_VALUE, STATEFUL, offsetof(lc_cli, state_dir), "DIR", NULL,
      "where positions, dead letters and the control socket live; else $LOGCAP_STATE_DIR,\n"
      "else /var/lib/logcap for root, else $XDG_STATE_HOME/logcap or ~/.local/state/logcap"},
@@ -36,6 +38,7 @@ const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
          "  logcap run pipeline.lua                         follow files until stopped\n"
          "  logcap run --once pipeline.lua                  deliver what is there now; exit 1 if anything was left\n"
          "  logcap run --state-dir ./state a.lua b.lua      two files in one process, state beside them\n"
+         "  logcap run --watch pipeline.lua                 reload whenever the file is saved\n"
          "\n"
          "A pipeline file to start with:\n"
          "  local logcap = require \"logcap\"\n"
@@ -78,6 +81,16 @@ const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
          "Examples:\n"
          "  logcap positions\n"
          "  logcap positions --json | jq -r '.sources[].name'\n"},
+    [LC_VERB_RELOAD] =
+        {"reload", "", 0, 0, "load the pipeline files anew, without a gap",
+         "The running logcap loads its files beside what runs, and exchanges them between two batches: what is named\n"
+         "as before keeps its open files, positions, queues and entries; what is named no more drains and closes.\n"
+         "Exit 0 when the new files run. Exit 1 with file, line and reason when they do not: then nothing has changed.\n"
+         "SIGHUP does the same, and tells only the log.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap check pipeline.lua && logcap reload\n"
+         "  logcap reload --state-dir ./state\n"},
     [LC_VERB_STOP] =
         {"stop", "", 0, 0, "stop the running logcap and wait until it has ended",
          "It stops reading, delivers what it has read, saves its positions and closes: at most 30 seconds.\n"

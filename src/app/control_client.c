@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "app/control.h"
 #include "app/control_socket.h"
+#include "record/json_text.h"
 
 #define REPLY_MAX (UINT64_C(1) << 30)
 
@@ -49,15 +51,27 @@ static int take_apart(const lc_buf *reply, lc_answer *ret_result, lc_error *erro
   if (!lc_answer_get(whole, "error", &member) || member.type != LC_JSON_STRING || member.len < 2) {
     return lc_error_set(error, LC_ECORRUPT, "the answer of the running logcap makes no sense");
   }
-  return lc_error_set(error, LC_EINVAL, "the running logcap says: %.*s", (int)(member.len - 2), member.at + 1);
+  char message[sizeof error->message * 2];
+  size_t len = member.len - 2 < sizeof message ? member.len - 2 : sizeof message - 1;
+  len = lc_json_decode(member.at + 1, len, message);
+  return lc_error_set(error, LC_EINVAL, "%.*s", (int)len, message);
 }
 
 int lc_control_ask(const char *folder, const char *verb, lc_buf *reply, lc_answer *ret_result, lc_error *error) {
+  return lc_control_ask_long(folder, verb, LC_CONTROL_SOCKET_PATIENCE_S, reply, ret_result, error);
+}
+
+int lc_control_ask_long(const char *folder, const char *verb, unsigned patience_s, lc_buf *reply, lc_answer *ret_result,
+                        lc_error *error) {
   int fd = -1;
+  const struct timeval patience = {.tv_sec = (time_t)patience_s};
   int rc = lc_control_socket_connect(folder, LC_CONTROL_NAME, &fd, error);
   if (rc != 0) return rc;
   if (!lc_control_socket_trusted(fd)) {
     rc = lc_error_set(error, LC_EINVAL, "whoever listens at %s/%s is another user", folder, LC_CONTROL_NAME);
+  }
+  if (rc == 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+    rc = lc_error_sys(error, errno, "cannot set how long to wait for the answer");
   }
   if (rc == 0) rc = send_request(fd, verb, error);
   if (rc == 0) rc = read_reply(fd, reply, error);

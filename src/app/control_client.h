@@ -18,4 +18,8 @@
 int lc_control_ask(const char *folder, const char *verb, lc_buf *reply, lc_answer *ret_result, lc_error *error)
     LC_CHECK;
 
+/* The same for what takes longer: waits so many seconds for the answer. */
+int lc_control_ask_long(const char *folder, const char *verb, unsigned patience_s, lc_buf *reply, lc_answer *ret_result,
+                        lc_error *error) LC_CHECK;
+
 #endif

@@ -24,6 +24,8 @@ static int run_verb(const lc_cli *cli) {
       return lc_query_audit(cli);
     case LC_VERB_POSITIONS:
       return lc_query_positions(cli);
+    case LC_VERB_RELOAD:
+      return lc_query_reload(cli);
     case LC_VERB_STOP:
       return lc_query_stop(cli);
     case LC_VERB_VERSION:

@@ -1,9 +1,11 @@
 #include "app/query.h"
 
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 
 #include "app/control_client.h"
+#include "app/control_socket.h"
 #include "app/offline.h"
 #include "app/render.h"
 #include "base/buf.h"
@@ -11,6 +13,7 @@
 #include "io/state_dir.h"
 
 #define STOP_PATIENCE (45 * LC_SECOND) /* the daemon takes at most 30 seconds, and closes what it holds */
+#define RELOAD_PATIENCE_S 90u /* each file may load for 10 seconds, and what was removed before drain for 40 */
 #define STOP_POLL_NS (10 * LC_MILLISECOND)
 
 static int failed(const lc_error *error) {
@@ -22,7 +25,8 @@ static int failed(const lc_error *error) {
 static int ask(const lc_cli *cli, const char *verb, lc_buf *folder, lc_buf *reply, lc_answer *ret, lc_error *error) {
   int rc = lc_state_dir_resolve(cli->state_dir, folder, error);
   if (rc != 0) return rc;
-  rc = lc_control_ask(lc_buf_cstr(folder), verb, reply, ret, error);
+  unsigned patience_s = strcmp(verb, "reload") == 0 ? RELOAD_PATIENCE_S : LC_CONTROL_SOCKET_PATIENCE_S;
+  rc = lc_control_ask_long(lc_buf_cstr(folder), verb, patience_s, reply, ret, error);
   if (rc != LC_ENOENT) return rc;
   long owner = lc_state_dir_owner(lc_buf_cstr(folder));
   if (owner == 0) return lc_error_set(error, LC_ENOENT, "no logcap runs on state directory %s", lc_buf_cstr(folder));
@@ -80,6 +84,19 @@ int lc_query_positions(const lc_cli *cli) {
   lc_error error = {0};
   int rc = ask_or_read(cli, "positions", lc_offline_positions, &reply, &answer, &error);
   int code = rc == 0 ? print(cli, answer, lc_render_positions) : failed(&error);
+  lc_buf_free(&reply);
+  return code;
+}
+
+int lc_query_reload(const lc_cli *cli) {
+  lc_buf folder = {0}, reply = {0};
+  lc_answer answer;
+  lc_error error = {0};
+  int code = LC_EXIT_FINE;
+  if (ask(cli, "reload", &folder, &reply, &answer, &error) != 0) code = failed(&error);
+  else printf("reloaded: generation %lld, in %lld ms\n", (long long)lc_answer_count(answer, "generation"),
+              (long long)(lc_answer_count(answer, "load_us") + lc_answer_count(answer, "switch_us") + 999) / 1000);
+  lc_buf_free(&folder);
   lc_buf_free(&reply);
   return code;
 }

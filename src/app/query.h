@@ -1,4 +1,4 @@
-/* The verbs that ask: status, audit, positions, stop. Each prints what it found and returns the exit code.
+/* The verbs that ask: status, audit, positions, reload, stop. Each prints what it found and returns the exit code.
  *
  * Thread: main; blocks. */
 #ifndef LC_APP_QUERY_H
@@ -9,6 +9,7 @@
 int lc_query_status(const lc_cli *cli);
 int lc_query_audit(const lc_cli *cli);
 int lc_query_positions(const lc_cli *cli);
+int lc_query_reload(const lc_cli *cli);
 int lc_query_stop(const lc_cli *cli);
 
 #endif

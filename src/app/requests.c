@@ -104,11 +104,24 @@ static void answer_stop(lc_app *app, lc_control_client *client) {
   if (!app->stopping) lc_app_stop(app, "logcap stop"); /* asked twice is no second signal */
 }
 
+static void reloaded(void *arg, const lc_reload_outcome *outcome) {
+  lc_control_client *client = arg;
+  lc_buf answer = {0};
+  if (!outcome->ok) {
+    lc_control_refuse(client, outcome->message);
+    return;
+  }
+  lc_buf_addf(&answer, "{\"generation\":%u,\"load_us\":%lld,\"switch_us\":%lld}", outcome->generation,
+              (long long)(outcome->load_ns / 1000), (long long)(outcome->switch_ns / 1000));
+  finish(client, &answer, 0);
+}
+
 void lc_app_request(void *arg, lc_control_client *client, const char *verb) {
   lc_app *app = arg;
   if (strcmp(verb, "status") == 0) answer_status(app, client);
   else if (strcmp(verb, "audit") == 0) answer_audit(app, client);
   else if (strcmp(verb, "positions") == 0) answer_positions(app, client);
   else if (strcmp(verb, "stop") == 0) answer_stop(app, client);
-  else lc_control_refuse(client, "unknown request; known are status, audit, positions and stop");
+  else if (strcmp(verb, "reload") == 0) lc_app_reload(app, "logcap reload", reloaded, client);
+  else lc_control_refuse(client, "unknown request; known are status, audit, positions, reload and stop");
 }

@@ -27,13 +27,13 @@ static void on_signal(uv_signal_t *handle, int number) {
 }
 
 static void on_hangup(uv_signal_t *handle, int number) {
-  const lc_app *app = handle->data;
+  lc_app *app = handle->data;
   (void)number;
   if (app->on_terminal && !lc_process_on_terminal()) {
     lc_app_stop(handle->data, "its terminal was closed");
     return;
   }
-  lc_log(LC_LOG_WARN, "run", "SIGHUP is ignored: this version cannot reload; restart it to load changed files");
+  lc_app_reload(app, "SIGHUP", NULL, NULL);
 }
 
 /* --- the loop's own handles --- */
@@ -111,6 +111,7 @@ static int open_loop(lc_app *app, lc_error *error) {
   int uv = uv_loop_init(&app->loop);
   if (uv != 0) return loop_failed(uv, "make the event loop", error);
   app->loop_ready = true;
+  lc_generation_use_loop(app->generation, &app->loop);
   app->runtime = (lc_runtime){.loop = &app->loop,
                               .registry = app->registry,
                               .store = app->store,
@@ -118,6 +119,12 @@ static int open_loop(lc_app *app, lc_error *error) {
                               .state_dir = lc_state_dir_path(app->state),
                               .once = app->cli->once};
   return open_handles(app, error);
+}
+
+static int open_reload(lc_app *app, lc_error *error) {
+  int rc = lc_reloader_create(app, &app->reloader, error);
+  if (rc == 0 && app->cli->watch) rc = lc_watch_create(app, &app->watch, error);
+  return rc;
 }
 
 static int open_control(lc_app *app, lc_error *error) {
@@ -136,6 +143,13 @@ static int open_engine(lc_app *app, lc_error *error) {
 
 /* --- ending --- */
 
+static void close_reload(lc_app *app) {
+  lc_watch_close(app->watch);
+  lc_reloader_close(app->reloader);
+  app->watch = NULL;
+  app->reloader = NULL;
+}
+
 static void close_control(lc_app *app) {
   if (!app->control) return;
   lc_resource *res = lc_control_resource(app->control);
@@ -148,6 +162,7 @@ static void on_finished(void *arg, const lc_engine_result *result) {
   lc_app *app = arg;
   app->result = *result;
   app->finished = true;
+  close_reload(app);
   close_control(app);
   let_loop_end(app);
 }
@@ -156,6 +171,7 @@ static void on_finished(void *arg, const lc_engine_result *result) {
 static bool tear_down(lc_app *app) {
   bool clean = true;
   let_loop_end(app);
+  close_reload(app);
   close_control(app);
   if (app->registry) (void)lc_registry_run(app->registry);
   if (app->loop_ready) (void)uv_run(&app->loop, UV_RUN_DEFAULT); /* the control socket's handles */
@@ -213,6 +229,7 @@ int lc_run(const lc_cli *cli) {
   if (rc == 0) rc = open_loop(&app, &error);
   if (rc == 0) rc = open_control(&app, &error); /* it answers once the loop runs */
   if (rc == 0) rc = open_engine(&app, &error);
+  if (rc == 0) rc = open_reload(&app, &error);
   if (rc == 0) code = run_engine(&app);
   else fprintf(stderr, "logcap: %s\n", error.message);
   if (!tear_down(&app)) code = LC_EXIT_FAILED;

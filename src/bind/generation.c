@@ -130,7 +130,8 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
   lc_generation *generation = calloc(1, sizeof *generation);
   if (generation == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory for the pipeline files");
   const lc_state_options state_options = {
-      .registry = registry, .allow = options->allow, .n_allow = options->n_allow};
+      .registry = registry, .loop = options->loop, .made_at = files[0], .allow = options->allow,
+      .n_allow = options->n_allow};
   int rc = lc_state_create(&state_options, &generation->state, error);
   if (rc == 0) generation->state->generation = generation;
   for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], options->load_ns, error);
@@ -147,6 +148,32 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
 lc_pipeline *const *lc_generation_pipelines(const lc_generation *generation, size_t *ret_n) {
   *ret_n = generation->n_pipelines;
   return generation->pipelines;
+}
+
+void lc_generation_use_loop(lc_generation *generation, uv_loop_t *loop) { generation->state->loop = loop; }
+
+static void adopt_part(lc_part *part, const lc_reload *reload) {
+  lc_resource *live = lc_reload_live(reload, part->resource);
+  if (live == part->resource) return;
+  lc_resource_retain(live);
+  lc_resource_release(part->resource);
+  part->resource = live;
+}
+
+void lc_generation_adopt(lc_generation *generation, const lc_reload *reload) {
+  lc_handle_adopt(generation->state, reload);
+  for (size_t i = 0; i < generation->n_parts; i++) adopt_part(&generation->parts[i], reload);
+  for (size_t i = 0; i < generation->n_pipelines; i++) {
+    lc_pipeline *live = lc_reload_live_pipeline(reload, (uint32_t)i);
+    if (live == generation->pipelines[i]) continue;
+    lc_pipeline_retain(live);
+    lc_pipeline_release(generation->pipelines[i]);
+    generation->pipelines[i] = live;
+  }
+}
+
+void lc_generation_each_file(lc_generation *generation, void (*each)(void *arg, const char *path), void *arg) {
+  lc_state_each_file(generation->state, each, arg);
 }
 
 void lc_generation_destroy(lc_generation *generation) {

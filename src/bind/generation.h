@@ -8,21 +8,24 @@
  *
  * Loading only describes: nothing is opened or created. Errors say file, line and what would be right.
  *
- * Thread: the loop thread. */
+ * Thread: loading on any, for as long as it takes; then the loop thread. */
 #ifndef LC_BIND_GENERATION_H
 #define LC_BIND_GENERATION_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
 #include "logcap/error.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/reload.h"
 
 typedef struct lc_generation lc_generation;
 
 typedef struct lc_generation_options {
   const char *const *allow; /* names that pipeline files see beyond the allow-list; may be NULL when n_allow is 0 */
   size_t n_allow;
+  uv_loop_t *loop; /* whose pool closes the Lua state at its end; NULL: it is closed on the spot */
   int64_t load_ns; /* how long one file may take to load; 0: 10 seconds */
 } lc_generation_options;
 
@@ -32,6 +35,12 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
                        lc_generation **ret, lc_error *error) LC_CHECK;
 /* The pipelines in the order of the files; borrowed from the generation. */
 lc_pipeline *const *lc_generation_pipelines(const lc_generation *generation, size_t *ret_n);
+/* For one that was loaded before there was a loop: whose pool closes its Lua state. */
+void lc_generation_use_loop(lc_generation *generation, uv_loop_t *loop);
+/* Its pipelines and resources are from now on the live ones that take their place: call it before lc_reload_commit. */
+void lc_generation_adopt(lc_generation *generation, const lc_reload *reload);
+/* Calls `each` for every file that was loaded, modules too, with its path as it was named. */
+void lc_generation_each_file(lc_generation *generation, void (*each)(void *arg, const char *path), void *arg);
 /* Lets go of the pipelines and of the Lua state; stages that still run keep the state. NULL is allowed. */
 void lc_generation_destroy(lc_generation *generation);
 

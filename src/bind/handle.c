@@ -154,8 +154,21 @@ static int handle_tostring(lua_State *L) {
   return 1;
 }
 
+void lc_handle_adopt(lc_state *state, const lc_reload *reload) {
+  for (lc_handle *handle = state->handles; handle != NULL; handle = handle->next) {
+    lc_resource *live = lc_reload_live(reload, handle->resource);
+    if (live == handle->resource) continue;
+    lc_resource_retain(live);
+    lc_resource_release(handle->resource);
+    handle->resource = live;
+  }
+}
+
 int lc_handle_resources(lua_State *L) {
   lc_buf text = {0};
+  if (lc_state_of(L)->loading != NULL) {
+    return lc_raise(L, "resources: not while a pipeline file loads: call it from a function that runs later");
+  }
   if (lc_registry_json(lc_state_of(L)->registry, lc_clock_wall(), &text) != 0 || text.failed) {
     lc_buf_free(&text);
     return lc_raise(L, "resources: no memory for the list");

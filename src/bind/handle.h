@@ -14,6 +14,7 @@
 #define LC_BIND_HANDLE_H
 
 #include "bind/state.h"
+#include "pipeline/reload.h"
 
 typedef enum lc_role { LC_ROLE_MONITOR, LC_ROLE_STAGE, LC_ROLE_SINK } lc_role;
 
@@ -35,6 +36,8 @@ const char *lc_handle_claimed(lua_State *L, int index);
 /* The handle at `index`, open or closed, or NULL when something else stands there. */
 lc_handle *lc_handle_at(lua_State *L, int index);
 const char *lc_role_name(lc_role role);
+/* Points handles of adopted resources at the live ones. */
+void lc_handle_adopt(lc_state *state, const lc_reload *reload);
 /* Drops the references of all open handles. */
 void lc_handle_drop_all(lc_state *state);
 

@@ -11,7 +11,6 @@
 #include <lualib.h>
 
 #include "base/buf.h"
-#include "base/check.h"
 #include "bind/handle.h"
 #include "bind/module.h"
 
@@ -158,6 +157,44 @@ static int setup(lua_State *L) {
   return 0;
 }
 
+/* --- its end --- */
+
+static void close_lua(uv_work_t *work) {
+  lc_state *state = work->data;
+  lua_close(state->L); /* of a large state this takes a while */
+  state->L = NULL;
+}
+
+static void lua_closed(uv_work_t *work, int status) {
+  lc_state *state = work->data;
+  (void)status;
+  lc_resource_closed(&state->resource);
+}
+
+/* No reference is left: no handle is open, no stage has a function of it. */
+static void close_state(lc_resource *res) {
+  lc_state *state = (lc_state *)res;
+  state->closing.data = state;
+  if (state->loop != NULL && uv_queue_work(state->loop, &state->closing, close_lua, lua_closed) == 0) return;
+  close_lua(&state->closing);
+  lc_resource_closed(res);
+}
+
+static void destroy_state(lc_resource *res) {
+  lc_state *state = (lc_state *)res;
+  lc_view_deinit(&state->view);
+  free(state);
+}
+
+static int state_stats(lc_resource *res, lc_buf *ret) {
+  const lc_state *state = (const lc_state *)res;
+  return lc_buf_addf(ret, "{\"retired\":%s}", state->retired ? "true" : "false");
+}
+
+static const lc_resource_ops resource_ops = {.close = close_state, .destroy = destroy_state, .stats = state_stats};
+
+/* --- its start --- */
+
 int lc_state_create(const lc_state_options *options, lc_state **ret, lc_error *error) {
   lc_state *state = calloc(1, sizeof *state);
   lua_State *L = state != NULL ? luaL_newstate() : NULL;
@@ -165,15 +202,23 @@ int lc_state_create(const lc_state_options *options, lc_state **ret, lc_error *e
     free(state);
     return lc_error_set(error, LC_ENOMEM, "out of memory for a Lua state");
   }
+  int named = lc_resource_init(&state->resource, options->registry, &resource_ops, "lua_state", NULL, "lua_state",
+                               options->made_at, error);
+  if (named != 0) {
+    lua_close(L);
+    free(state);
+    return named;
+  }
   state->L = L;
   state->registry = options->registry;
-  state->refs = 1;
+  state->loop = options->loop;
   lua_pushlightuserdata(L, (void *)(uintptr_t)&state_key);
   lua_pushlightuserdata(L, state);
   lua_rawset(L, LUA_REGISTRYINDEX);
   lua_pushcfunction(L, setup);
   lua_pushlightuserdata(L, (void *)(uintptr_t)options);
-  int rc = lc_state_call(state, 1, 0, error);
+  int rc = lc_resource_opened(&state->resource, error);
+  if (rc == 0) rc = lc_state_call(state, 1, 0, error);
   if (rc != 0) {
     lc_state_destroy(state);
     return rc;
@@ -182,15 +227,9 @@ int lc_state_create(const lc_state_options *options, lc_state **ret, lc_error *e
   return 0;
 }
 
-void lc_state_retain(lc_state *state) { state->refs++; }
+void lc_state_retain(lc_state *state) { lc_resource_retain(&state->resource); }
 
-void lc_state_release(lc_state *state) {
-  lc_require(state->refs > 0);
-  if (--state->refs > 0) return;
-  lua_close(state->L);
-  lc_view_deinit(&state->view);
-  free(state);
-}
+void lc_state_release(lc_state *state) { lc_resource_release(&state->resource); }
 
 void lc_state_destroy(lc_state *state) {
   if (state == NULL) return;
@@ -333,4 +372,14 @@ int lc_state_run_file(lc_state *state, const char *path, lc_error *error) {
   lc_buf_free(&text);
   if (rc != 0 && error != NULL) *error = why;
   return rc;
+}
+
+void lc_state_each_file(lc_state *state, void (*each)(void *arg, const char *path), void *arg) {
+  lua_State *L = state->L;
+  push_roots(L);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    const char *chunk = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    if (chunk[0] == '@') each(arg, chunk + 1);
+  }
+  lua_pop(L, 1);
 }

@@ -5,15 +5,17 @@
  *     lc_state_destroy(state);
  *
  * What a pipeline file sees is an allow-list (lua/logcap/sandbox.lua). Every entry into Lua is one protected call whose
- * handler adds where the failing line was called from. The state is counted: the generation holds one reference and
- * each Lua stage another, so that a stage in a draining pipeline keeps its function.
+ * handler adds where the failing line was called from. The state is a resource: the generation holds one reference and
+ * each Lua stage another, so that a stage in a draining pipeline keeps its function. With the last one it is closed, by
+ * a pool job, because that may take a while.
  *
- * Thread: the loop thread. */
+ * Thread: one at a time. The thread that loads the files has it until they are loaded, then the loop thread. */
 #ifndef LC_BIND_STATE_H
 #define LC_BIND_STATE_H
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <uv.h>
 
 #include "bind/record_view.h"
 #include "logcap/resource.h"
@@ -24,10 +26,12 @@ struct lc_generation;
 struct lc_handle;
 
 typedef struct lc_state {
+  lc_resource resource;   /* first */
   lua_State *L;           /* owned: the main thread of the state */
+  uv_loop_t *loop;        /* borrowed; NULL: it is closed on the spot */
+  uv_work_t closing;
   lc_registry *registry;  /* borrowed */
   lc_view view;           /* the record that a Lua function has in hand */
-  uint32_t refs;
   struct lc_generation *generation; /* borrowed: takes the pipelines that are made; NULL: none may be made now */
   struct lc_handle *handles;        /* the open ones */
   const char *loading;              /* borrowed: the pipeline file that is being loaded, or NULL */
@@ -37,6 +41,8 @@ typedef struct lc_state {
 
 typedef struct lc_state_options {
   lc_registry *registry;
+  uv_loop_t *loop;     /* whose pool closes it; may be NULL */
+  const char *made_at; /* the first pipeline file; may be NULL */
   const char *const *allow; /* names to grant beyond the allow-list: "io", "os", "ffi", ... */
   size_t n_allow;
   bool unrestricted; /* all of Lua is visible, for tools and tests */
@@ -52,6 +58,9 @@ void lc_state_release(lc_state *state);
 int lc_state_run_file(lc_state *state, const char *path, lc_error *error) LC_CHECK;
 /* Calls the function below its `nargs` arguments on the stack; on failure leaves nothing on the stack. */
 int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) LC_CHECK;
+
+/* Calls `each` for every file that was loaded: pipeline files and their modules. */
+void lc_state_each_file(lc_state *state, void (*each)(void *arg, const char *path), void *arg);
 
 /* For functions that Lua calls. */
 lc_state *lc_state_of(lua_State *L);

@@ -93,6 +93,8 @@ int lc_pipeline_create(const lc_pipeline_options *options, lc_registry *registry
   return 0;
 }
 
+void lc_pipeline_retain(lc_pipeline *pipeline) { lc_resource_retain(&pipeline->resource); }
+
 void lc_pipeline_release(lc_pipeline *pipeline) {
   if (pipeline != NULL) lc_resource_release(&pipeline->resource);
 }

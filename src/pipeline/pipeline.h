@@ -29,6 +29,7 @@ typedef struct lc_pipeline lc_pipeline;
 /* Describes a pipeline; holds a reference to each of its parts. LC_EINVAL when a monitor already feeds another one. */
 int lc_pipeline_create(const lc_pipeline_options *options, lc_registry *registry, lc_pipeline **ret, lc_error *error)
     LC_CHECK;
+void lc_pipeline_retain(lc_pipeline *pipeline);
 void lc_pipeline_release(lc_pipeline *pipeline);
 
 #endif
