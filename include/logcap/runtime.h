@@ -15,6 +15,7 @@ typedef struct lc_runtime {
   struct lc_inodes *own;    /* files that logcap itself writes: thread-safe; monitors leave them alone */
   const char *state_dir;
   bool once; /* read what is there, then stop */
+  uint64_t drain_ms;    /* after a reload, so long may what is named no more drain; 0: 30 s */
   uint64_t patience_ms; /* with `once`: so long may all sinks settle nothing before the run gives up; 0: 30 s */
 } lc_runtime;
 

@@ -85,7 +85,7 @@ const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
         {"reload", "", 0, 0, "load the pipeline files anew, without a gap",
          "The running logcap loads its files beside what runs, and exchanges them between two batches: what is named\n"
          "as before keeps its open files, positions, queues and entries; what is named no more drains and closes.\n"
-         "Exit 0 when the new files run. Exit 1 with file, line and reason when they do not: then nothing has changed.\n"
+         "Exit 0 when the new files run. Exit 1 with file, line and reason if not: then nothing has changed.\n"
          "SIGHUP does the same, and tells only the log.\n"
          "\n"
          "Examples:\n"

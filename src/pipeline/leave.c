@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "pipeline/inside.h"
 
-#define LEAVE_WITHIN (30 * LC_SECOND)
+#define DRAIN_MS 30000u
 #define REAP_EVERY_MS 2u
 
 static void on_reap(uv_timer_t *timer) { lc_engine_reap(timer->data); }
@@ -17,6 +17,11 @@ static void on_reap(uv_timer_t *timer) { lc_engine_reap(timer->data); }
 void lc_engine_reap_soon(lc_engine *engine) {
   engine->leaving = true;
   if (engine->phase == LC_ENGINE_RUNS) uv_timer_start(&engine->reap_timer, on_reap, REAP_EVERY_MS, REAP_EVERY_MS);
+}
+
+static int64_t leave_by(const lc_engine *engine) {
+  uint64_t ms = engine->runtime->drain_ms > 0 ? engine->runtime->drain_ms : DRAIN_MS;
+  return lc_clock_mono() + (int64_t)ms * LC_MILLISECOND;
 }
 
 void lc_feed_leave(lc_feed *feed) {
@@ -27,7 +32,7 @@ void lc_feed_leave(lc_feed *feed) {
 
 void lc_pipeline_leave(lc_pipeline *pipeline) {
   pipeline->leaving = true;
-  pipeline->leave_by_ns = lc_clock_mono() + LEAVE_WITHIN;
+  pipeline->leave_by_ns = leave_by(pipeline->engine);
   for (uint32_t f = 0; f < pipeline->n_feeds; f++) lc_feed_leave(pipeline->feeds[f]);
   lc_engine_reap_soon(pipeline->engine);
 }
@@ -119,7 +124,7 @@ static void force_edge(lc_edge *edge) {
     edge->total.abandoned += held;
     edge->saved.abandoned += held;
     edge->changed = true;
-    lc_log(LC_LOG_ERROR, "reload", "a sink that the pipeline files name no more took nothing for 30 s: given up",
+    lc_log(LC_LOG_ERROR, "reload", "a sink that the pipeline files name no more did not take all it had in time: given up",
            LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
            LC_I("records", held));
     lc_resource_close(&edge->sink->resource);
@@ -170,7 +175,7 @@ static bool reap_edge(lc_edge *edge) {
   int64_t now_ns = lc_clock_mono();
   if (edge->pipeline->leaving && now_ns >= edge->pipeline->leave_by_ns) force_edge(edge);
   if (edge->graphs > 0 || edge->after != NULL) return false;
-  if (edge->leave_by_ns == 0) edge->leave_by_ns = now_ns + LEAVE_WITHIN;
+  if (edge->leave_by_ns == 0) edge->leave_by_ns = leave_by(engine);
   if (now_ns >= edge->leave_by_ns) force_edge(edge);
   if (edge->in_flight > 0 || edge->deliveries != NULL) return false;
   if (edge->quiet_at == 0) {
@@ -199,14 +204,16 @@ static bool names(const lc_graph *graph, const lc_edge *edge) {
 /* Returns true when nothing of it is left. */
 static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
   for (uint32_t f = 0; f < pipeline->n_feeds;) {
-    if (!reap_feed(pipeline->feeds[f])) *ret_left = *ret_left || pipeline->feeds[f++]->leaving;
+    if (reap_feed(pipeline->feeds[f])) continue; /* another one stands there now */
+    if (pipeline->feeds[f]->leaving) *ret_left = true;
+    f++;
   }
   bool any = false;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *edge = pipeline->edges[e];
     if (edge == NULL || reap_edge(edge)) continue;
     any = true;
-    *ret_left = *ret_left || !names(pipeline->graph, edge);
+    if (!names(pipeline->graph, edge)) *ret_left = true;
   }
   return pipeline->n_feeds == 0 && !any;
 }

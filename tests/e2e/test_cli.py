@@ -244,7 +244,7 @@ def test_signals_stop_cleanly(lc, number):
     assert not (lc.state / "control.sock").exists()
 
 
-def test_hangup_is_refused_and_harmless(lc):
+def test_hangup_reloads(lc):
     daemon = copying(lc).start().ready()
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_log('"message":"done","generation":2')

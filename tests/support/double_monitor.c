@@ -20,6 +20,7 @@ struct double_monitor {
   partition partitions[PARTITIONS];
   uint32_t n_partitions, per_batch, settled, refills, train, jobs;
   bool started, stopping, finished, forgets;
+  lc_fit fit;
   struct job *job;
 };
 
@@ -218,7 +219,16 @@ static void close_it(lc_resource *res) {
 
 static void destroy(lc_resource *res) { free(res); }
 
-static const lc_resource_ops resource_ops = {.close = close_it, .destroy = destroy};
+static lc_fit fit(const lc_resource *res, const lc_resource *described) {
+  (void)described;
+  return ((const double_monitor *)res)->fit;
+}
+
+static void adopt(lc_resource *res, lc_resource *described) {
+  ((double_monitor *)res)->per_batch = ((double_monitor *)described)->per_batch;
+}
+
+static const lc_resource_ops resource_ops = {.close = close_it, .destroy = destroy, .fit = fit, .adopt = adopt};
 
 double_monitor *double_monitor_create(lc_registry *registry, const char *name) {
   double_monitor *self = calloc(1, sizeof *self);
@@ -271,3 +281,4 @@ void double_monitor_assign(double_monitor *monitor, const char *key) {
 
 uint32_t double_monitor_resumed_at(double_monitor *monitor, const char *key) { return find(monitor, key)->resumed_at; }
 uint32_t double_monitor_settled(double_monitor *monitor) { return monitor->settled; }
+void double_monitor_fit(double_monitor *monitor, lc_fit wanted) { monitor->fit = wanted; }

@@ -11,7 +11,8 @@
 struct double_sink {
   lc_sink base; /* first */
   uv_idle_t idle;
-  bool open, flushing;
+  bool open, flushing, fail_open;
+  lc_fit fit;
   double_policy policy;
   lc_delivery *held[HELD];
   uint32_t n_held;
@@ -72,8 +73,8 @@ static void turn(uv_idle_t *idle) {
 }
 
 static int open_it(lc_sink *sink, lc_runtime *runtime, lc_error *error) {
-  (void)error;
   double_sink *self = (double_sink *)sink;
+  if (self->fail_open) return lc_error_set(error, LC_ESYS, "it cannot be opened");
   uv_idle_init(runtime->loop, &self->idle);
   self->idle.data = self;
   self->open = true;
@@ -109,7 +110,16 @@ static void destroy(lc_resource *res) {
   free(self);
 }
 
-static const lc_resource_ops resource_ops = {.close = close_it, .destroy = destroy};
+static lc_fit fit(const lc_resource *res, const lc_resource *described) {
+  (void)described;
+  return ((const double_sink *)res)->fit;
+}
+
+static void adopt(lc_resource *res, lc_resource *described) {
+  double_sink_release((double_sink *)res, ((double_sink *)described)->policy);
+}
+
+static const lc_resource_ops resource_ops = {.close = close_it, .destroy = destroy, .fit = fit, .adopt = adopt};
 
 double_sink *double_sink_create(lc_registry *registry, const char *name, double_policy policy) {
   double_sink *self = calloc(1, sizeof *self);
@@ -136,6 +146,8 @@ void double_sink_release(double_sink *sink, double_policy policy) {
 const char *double_sink_text(double_sink *sink) { return lc_buf_cstr(&sink->text); }
 uint32_t double_sink_count(double_sink *sink) { return sink->count; }
 uint32_t double_sink_held(double_sink *sink) { return sink->n_held; }
+void double_sink_fit(double_sink *sink, lc_fit wanted) { sink->fit = wanted; }
+void double_sink_fail_open(double_sink *sink) { sink->fail_open = true; }
 
 /* --- stages --- */
 

@@ -37,6 +37,9 @@ uint32_t double_monitor_resumed_at(double_monitor *monitor, const char *key);
 void double_monitor_forget_settled(double_monitor *monitor);
 uint32_t double_monitor_settled(double_monitor *monitor); /* calls of ops->settled */
 
+/* What reload asks of the live one; at first LC_FIT_SAME. */
+void double_monitor_fit(double_monitor *monitor, lc_fit fit);
+
 typedef struct double_sink double_sink;
 
 typedef enum double_policy {
@@ -52,6 +55,9 @@ void double_sink_refuse(double_sink *sink, uint32_t number);
 void double_sink_release(double_sink *sink, double_policy policy); /* changes the policy and lets go */
 /* All that it accepted, a line each, in order of arrival. */
 const char *double_sink_text(double_sink *sink);
+/* What reload asks of the live one; at first LC_FIT_SAME. `adopt` takes the policy over. */
+void double_sink_fit(double_sink *sink, lc_fit fit);
+void double_sink_fail_open(double_sink *sink);
 uint32_t double_sink_count(double_sink *sink);
 uint32_t double_sink_held(double_sink *sink); /* deliveries */
 
