@@ -1,6 +1,6 @@
 /* `run --watch`: reloads when a file that was loaded changes, or another Lua file beside one.
  *
- * Folders are watched, not files, so that an editor that writes a new file and renames it into place counts. Changes
+ * Folders are watched, not files, so that an editor that writes a new file and renames it into place counts, too. Changes
  * that come together make one reload.
  *
  * Thread: the loop thread. */
