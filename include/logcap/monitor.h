@@ -31,7 +31,7 @@ typedef struct lc_monitor_ops {
 struct lc_monitor {
   lc_resource resource; /* first: a monitor is a resource */
   const lc_monitor_ops *ops;
-  lc_labels labels; /* owned */
+  lc_labels *labels; /* counted reference; NULL: none. Set by create */
   uint32_t line_max; /* the longest line it delivers, bytes; 0: no wish. Set by create: batches are at least so large */
   lc_feed *feed;    /* borrowed from its pipeline; NULL until opened */
 };

@@ -90,6 +90,7 @@ typedef struct lc_mark {
  * of a source touch: each begins where the one before ended. */
 typedef struct lc_range {
   lc_source *source; /* counted reference, held until the batch is released */
+  struct lc_labels *labels; /* the same: those of the source when this was read; NULL: none */
   uint64_t begin;
   uint64_t end;
   lc_mark resume;        /* where to read on when all below `end` is acked */

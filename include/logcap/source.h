@@ -28,7 +28,7 @@ struct lc_source {
   _Atomic(char *) name; /* owned; for people and records: the path now; any thread reads it; changed only by
                            lc_source_rename, which keeps the earlier ones valid */
   struct lc_old_name *old_names; /* owned */
-  const struct lc_labels *labels; /* borrowed from the monitor; may be NULL */
+  struct lc_labels *labels; /* counted reference; NULL: none. Of the ranges that begin from now on; see lc_source_label */
   void (*destroy)(lc_source *source); /* calls lc_source_deinit and frees it; any thread */
   _Atomic uint32_t refs;
   lc_feed *feed; /* borrowed; set by lc_feed_attach */
@@ -42,14 +42,22 @@ struct lc_source {
   struct lc_stream *stream; /* the pipeline's own side of it */
 };
 
-/* Fixed labels of a monitor, in order. */
+/* Fixed labels of a monitor, in order. They never change; a reload puts others in their place, while what was read
+ * before keeps its own. */
 typedef struct lc_label {
   const char *name, *value;
 } lc_label;
 typedef struct lc_labels {
+  _Atomic uint32_t refs;
   uint32_t n;
-  lc_label *items; /* owned by the monitor's options */
+  lc_label items[]; /* their strings are owned */
 } lc_labels;
+
+/* Copies `n` labels; NULL when n is 0. LC_ENOMEM. */
+int lc_labels_create(const lc_label *labels, uint32_t n, lc_labels **ret) LC_CHECK;
+void lc_labels_retain(lc_labels *labels);  /* any thread; NULL is allowed */
+void lc_labels_release(lc_labels *labels); /* any thread; NULL is allowed */
+bool lc_labels_same(const lc_labels *a, const lc_labels *b); /* the same names and values in the same order */
 
 void lc_source_retain(lc_source *source);  /* any thread */
 void lc_source_release(lc_source *source); /* any thread; the last one calls source->destroy; NULL is allowed */
@@ -57,6 +65,9 @@ void lc_source_release(lc_source *source); /* any thread; the last one calls sou
 int lc_source_init(lc_source *source, const char *key, const char *name, void (*destroy)(lc_source *source)) LC_CHECK;
 void lc_source_deinit(lc_source *source);
 int lc_source_rename(lc_source *source, const char *name) LC_CHECK;
+/* Gives it these labels (NULL: none); takes a reference. Loop thread, while no job reads the source: a monitor does so
+ * before each read job, which costs a comparison when nothing changed. */
+void lc_source_label(lc_source *source, lc_labels *labels);
 
 /* A cursor as it is stored, of a source that this monitor once had. */
 typedef struct lc_stored_source {

@@ -208,9 +208,10 @@ int lc_view_time(lc_view *view, uint64_t serial) {
 
 int lc_view_label(lc_view *view, uint64_t serial, uint32_t index) {
   if (!in_hand(view, serial)) return LC_VIEW_EXPIRED;
-  const lc_source *source = source_of(view);
-  if (source == NULL || source->labels == NULL || index >= source->labels->n) return LC_VIEW_MISSING;
-  const lc_label *label = &source->labels->items[index];
+  const lc_batch *batch = view->batch;
+  const lc_labels *labels = view->rec->range < batch->n_ranges ? batch->ranges[view->rec->range].labels : NULL;
+  if (labels == NULL || index >= labels->n) return LC_VIEW_MISSING;
+  const lc_label *label = &labels->items[index];
   view->key = label->name;
   view->key_len = (uint32_t)strlen(label->name);
   return show_string(view, label->value, strlen(label->value));

@@ -25,7 +25,7 @@ static void resume(lc_file *file) {
 
 lc_file *lc_file_follow(lc_file_monitor *monitor, lc_file_id id, uint32_t generation, uint64_t device, const char *path,
                         uint64_t size, bool from_end) {
-  lc_file *file = lc_file_create(id, generation, device, path, &monitor->base.labels);
+  lc_file *file = lc_file_create(id, generation, device, path, monitor->base.labels);
   if (file == NULL) return out_of_memory(path);
   if (from_end) file->source.resume_at = size;
   lc_error error = {0};

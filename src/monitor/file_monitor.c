@@ -15,7 +15,7 @@ static void destroy_monitor(lc_resource *res) {
   lc_file_copies_destroy(monitor->copies);
   lc_multiline_destroy(monitor->multiline);
   lc_file_options_free(&monitor->options);
-  lc_labels_free(&monitor->base.labels);
+  lc_labels_release(monitor->base.labels);
   free(monitor);
 }
 
@@ -194,14 +194,14 @@ static int fill(lc_file_monitor *monitor, const lc_file_monitor_options *options
   }
   if (lc_file_options_copy(options, &monitor->options) != 0 || lc_file_table_init(&monitor->files) != 0 ||
       lc_file_copies_create(&monitor->copies) != 0 ||
-      lc_labels_copy(options->labels, options->n_labels, &monitor->base.labels) != 0) {
+      lc_labels_create(options->labels, options->n_labels, &monitor->base.labels) != 0) {
     return lc_error_set(error, LC_ENOMEM, "file_monitor: out of memory");
   }
   return 0;
 }
 
 static void free_parts(lc_file_monitor *monitor) {
-  lc_labels_free(&monitor->base.labels);
+  lc_labels_release(monitor->base.labels);
   lc_file_copies_destroy(monitor->copies);
   lc_file_table_deinit(&monitor->files);
   lc_file_options_free(&monitor->options);

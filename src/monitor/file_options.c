@@ -73,29 +73,3 @@ void lc_file_options_free(lc_file_monitor_options *options) {
   options->paths = options->exclude = NULL;
   options->n_paths = options->n_exclude = 0;
 }
-
-int lc_labels_copy(const lc_label *labels, uint32_t n, lc_labels *ret) {
-  lc_labels copy = {.items = n > 0 ? calloc(n, sizeof(lc_label)) : NULL};
-  if (n > 0 && copy.items == NULL) return LC_ENOMEM;
-  for (; copy.n < n; copy.n++) {
-    char *name = strdup(labels[copy.n].name), *value = strdup(labels[copy.n].value);
-    if (name == NULL || value == NULL) {
-      free(name);
-      free(value);
-      lc_labels_free(&copy);
-      return LC_ENOMEM;
-    }
-    copy.items[copy.n] = (lc_label){name, value};
-  }
-  *ret = copy;
-  return 0;
-}
-
-void lc_labels_free(lc_labels *labels) {
-  for (uint32_t i = 0; i < labels->n; i++) {
-    free((char *)(uintptr_t)labels->items[i].name);
-    free((char *)(uintptr_t)labels->items[i].value);
-  }
-  free(labels->items);
-  *labels = (lc_labels){0};
-}

@@ -9,7 +9,4 @@ int lc_file_options_check(const lc_file_monitor_options *options, lc_error *erro
 int lc_file_options_copy(const lc_file_monitor_options *options, lc_file_monitor_options *ret) LC_CHECK;
 void lc_file_options_free(lc_file_monitor_options *options);
 
-int lc_labels_copy(const lc_label *labels, uint32_t n, lc_labels *ret) LC_CHECK;
-void lc_labels_free(lc_labels *labels);
-
 #endif

@@ -18,7 +18,7 @@ static void destroy_file(lc_source *source) {
 }
 
 lc_file *lc_file_create(lc_file_id id, uint32_t generation, uint64_t device, const char *path,
-                        const struct lc_labels *labels) {
+                        lc_labels *labels) {
   lc_file *file = calloc(1, sizeof *file);
   if (file == NULL) return NULL;
   char key[LC_FILE_KEY_TEXT];
@@ -27,7 +27,7 @@ lc_file *lc_file_create(lc_file_id id, uint32_t generation, uint64_t device, con
     free(file);
     return NULL;
   }
-  file->source.labels = labels;
+  lc_source_label(&file->source, labels);
   file->id = id;
   file->generation = generation;
   file->device = device;

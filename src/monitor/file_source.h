@@ -64,7 +64,7 @@ static inline const char *lc_file_path(lc_file *file) { return atomic_load(&file
 
 /* A file with one reference and no descriptor. NULL when out of memory. */
 lc_file *lc_file_create(lc_file_id id, uint32_t generation, uint64_t device, const char *path,
-                        const struct lc_labels *labels);
+                        lc_labels *labels);
 
 typedef struct lc_file_table {
   lc_file **by_id, **by_path, **by_former; /* owned */

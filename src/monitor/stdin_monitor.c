@@ -265,7 +265,7 @@ static int attach(stdin_monitor *monitor, lc_error *error) {
     free(source);
     return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
   }
-  source->labels = &monitor->base.labels;
+  lc_source_label(source, monitor->base.labels);
   int rc = lc_feed_attach(monitor->base.feed, source, error);
   if (rc != 0) {
     lc_source_release(source);
@@ -384,7 +384,7 @@ static void close_monitor(lc_resource *res) {
 static void destroy_monitor(lc_resource *res) {
   stdin_monitor *monitor = (stdin_monitor *)res;
   lc_multiline_destroy(monitor->multiline);
-  lc_labels_free(&monitor->base.labels);
+  lc_labels_release(monitor->base.labels);
   free(monitor->rest);
   free(monitor);
 }
@@ -413,7 +413,7 @@ int lc_stdin_monitor_create(const lc_stdin_monitor_options *options, lc_registry
   if (options->multiline.start != NULL || options->multiline.continuation != NULL) {
     rc = lc_multiline_create(&options->multiline, &monitor->multiline, error);
   }
-  if (rc == 0 && lc_labels_copy(options->labels, options->n_labels, &monitor->base.labels) != 0) {
+  if (rc == 0 && lc_labels_create(options->labels, options->n_labels, &monitor->base.labels) != 0) {
     rc = lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
   }
   if (rc == 0) {
@@ -422,7 +422,7 @@ int lc_stdin_monitor_create(const lc_stdin_monitor_options *options, lc_registry
   }
   if (rc != 0) {
     lc_multiline_destroy(monitor->multiline);
-    lc_labels_free(&monitor->base.labels);
+    lc_labels_release(monitor->base.labels);
     free(monitor);
     return rc;
   }

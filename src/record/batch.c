@@ -44,7 +44,10 @@ lc_batch *lc_batch_create(uint32_t data_cap) {
 }
 
 static void release_ranges(lc_batch *batch) {
-  for (uint32_t i = 0; i < batch->n_ranges; i++) lc_source_release(batch->ranges[i].source);
+  for (uint32_t i = 0; i < batch->n_ranges; i++) {
+    lc_source_release(batch->ranges[i].source);
+    lc_labels_release(batch->ranges[i].labels);
+  }
   batch->n_ranges = 0;
 }
 
@@ -142,9 +145,14 @@ lc_range *lc_batch_add_range(lc_batch *batch, lc_source *source, uint64_t begin)
   if (!grow(&table, &batch->cap_ranges, (uint64_t)batch->n_ranges + 1, 16, sizeof(lc_range))) return NULL;
   batch->ranges = table;
   lc_range *range = &batch->ranges[batch->n_ranges++];
-  *range = (lc_range){
-      .source = source, .begin = begin, .end = begin, .first = batch->n_records, .written_to = begin};
+  *range = (lc_range){.source = source,
+                      .labels = source->labels,
+                      .begin = begin,
+                      .end = begin,
+                      .first = batch->n_records,
+                      .written_to = begin};
   lc_source_retain(source);
+  lc_labels_retain(source->labels);
   return range;
 }
 

@@ -130,7 +130,7 @@ int lc_encode_raw(const lc_batch *batch, const lc_record *rec, uint32_t *hint, l
 static int fill_about(lc_encoder *encoder, const lc_batch *batch, const lc_record *rec) {
   if (encoder->about_filled && encoder->range == rec->range) return 0;
   const lc_source *source = rec->range < batch->n_ranges ? batch->ranges[rec->range].source : NULL;
-  const lc_labels *labels = source != NULL ? source->labels : NULL;
+  const lc_labels *labels = source != NULL ? batch->ranges[rec->range].labels : NULL;
   const char *name = source != NULL && source->name != NULL ? source->name : "";
   lc_buf *about = &encoder->about;
   lc_buf_clear(about);

@@ -236,8 +236,7 @@ void lc_record_remove(lc_batch *batch, lc_record *rec, const char *key, size_t k
 }
 
 static int label_text(const lc_batch *batch, const lc_record *rec, const char *name, size_t len, lc_buf *ret) {
-  const lc_source *source = rec->range < batch->n_ranges ? batch->ranges[rec->range].source : NULL;
-  const lc_labels *labels = source != NULL ? source->labels : NULL;
+  const lc_labels *labels = rec->range < batch->n_ranges ? batch->ranges[rec->range].labels : NULL;
   for (uint32_t i = 0; labels != NULL && i < labels->n; i++) {
     const lc_label *label = &labels->items[i];
     if (strlen(label->name) == len && memcmp(label->name, name, len) == 0) return lc_buf_adds(ret, label->value);

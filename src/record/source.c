@@ -32,6 +32,8 @@ void lc_source_deinit(lc_source *source) {
     free(old->name);
     free(old);
   }
+  lc_labels_release(source->labels);
+  source->labels = NULL;
   free(source->key);
   free(atomic_load(&source->name));
   source->key = NULL;

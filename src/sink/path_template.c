@@ -191,9 +191,10 @@ static struct lc_path_value value_of(const lc_path_template *self, const part *o
   if (one->kind == PART_SOURCE) return text_value(source != NULL ? atomic_load(&source->name) : NULL);
   const char *name = self->text + one->at;
   struct lc_path_value value = find_field(batch, rec, name, one->len);
-  if (value.bytes != NULL || source == NULL || source->labels == NULL) return value;
-  for (uint32_t i = 0; i < source->labels->n; i++) {
-    const lc_label *label = &source->labels->items[i];
+  const lc_labels *labels = source != NULL ? batch->ranges[rec->range].labels : NULL;
+  if (value.bytes != NULL || labels == NULL) return value;
+  for (uint32_t i = 0; i < labels->n; i++) {
+    const lc_label *label = &labels->items[i];
     if (strlen(label->name) == one->len && memcmp(label->name, name, one->len) == 0) return text_value(label->value);
   }
   return value;

@@ -17,8 +17,6 @@
 
 typedef struct fed {
   lc_source source;
-  lc_labels labels;
-  lc_label items[LABELS_MAX];
   lc_batch *batch;
   lc_stage *json;
   char error[480];
@@ -44,16 +42,18 @@ static const char *option(lua_State *L, const char *name) {
 }
 
 static void add_labels(lua_State *L, fed *f) {
+  lc_label items[LABELS_MAX];
+  uint32_t n = 0;
   if (!lua_istable(L, 3)) return;
   lua_getfield(L, 3, "labels");
   if (lua_istable(L, -1)) {
-    for (lua_pushnil(L); lua_next(L, -2) && f->labels.n < LABELS_MAX; lua_pop(L, 1)) {
-      f->items[f->labels.n++] = (lc_label){lua_tostring(L, -2), lua_tostring(L, -1)};
+    for (lua_pushnil(L); lua_next(L, -2) && n < LABELS_MAX; lua_pop(L, 1)) {
+      items[n++] = (lc_label){lua_tostring(L, -2), lua_tostring(L, -1)};
     }
   }
+  int rc = lc_labels_create(items, n, &f->source.labels);
   lua_pop(L, 1);
-  f->labels.items = f->items;
-  f->source.labels = &f->labels;
+  if (rc != 0) luaL_error(L, "no memory");
 }
 
 static void add_lines(lua_State *L, fed *f) {

@@ -169,11 +169,12 @@ static void destroy_source(lc_source *source) {
 static void test_metadata(void **state) {
   (void)state;
   lc_label items[] = {{"team", "a\"b"}, {"env", "prod"}};
-  lc_labels labels = {2, items};
+  lc_labels *labels = NULL;
+  assert_int_equal(lc_labels_create(items, 2, &labels), 0);
   lc_source one = {0}, two = {0};
   assert_int_equal(lc_source_init(&one, "1", "/var/log/one.log", destroy_source), 0);
   assert_int_equal(lc_source_init(&two, "2", "/var/log/two.log", destroy_source), 0);
-  one.labels = &labels;
+  one.labels = labels; /* which takes our reference over */
   lc_batch *batch = lc_batch_create(128);
   assert_non_null(batch);
   const char *text = "{\"a\":1}\nplain\n{}\n{\"@source\":\"x\"}\n";

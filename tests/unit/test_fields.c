@@ -216,10 +216,9 @@ static void destroy_source(lc_source *source) {
 static void test_text(void **state) {
   (void)state;
   lc_label items[] = {{"service", "from label"}, {"a", "hidden"}};
-  lc_labels labels = {2, items};
   lc_source source = {0};
   assert_int_equal(lc_source_init(&source, "key", "name", destroy_source), 0);
-  source.labels = &labels;
+  assert_int_equal(lc_labels_create(items, 2, &source.labels), 0);
   lc_batch *batch = lc_batch_create(64);
   assert_non_null(batch);
   assert_non_null(lc_batch_add_range(batch, &source, 0));

@@ -538,7 +538,7 @@ static void test_create_without_memory(void **state) {
     }
     assert_int_equal(rc, LC_ENOMEM);
   }
-  assert_int_equal(monitor->labels.n, 2);
+  assert_int_equal(monitor->labels->n, 2);
   lc_resource_release(&monitor->resource);
 }
 

@@ -118,8 +118,8 @@ static void test_records_of_one_hour_share_a_path(void **state) {
 static void test_labels_and_the_source(void **state) {
   (void)state;
   lc_label label = {"env", "prod/eu"};
-  lc_labels labels = {1, &label};
-  lc_source source = {.labels = &labels};
+  lc_source source = {0};
+  assert_int_equal(lc_labels_create(&label, 1, &source.labels), 0);
   atomic_store(&source.refs, 2);
   atomic_store(&source.name, (char *)(uintptr_t) "/var/log/a.log");
   lc_path_template *self = NULL;
@@ -134,6 +134,7 @@ static void test_labels_and_the_source(void **state) {
   assert_string_equal(lc_buf_cstr(&path), "/o/prod_eu/_var_log_a.log");
   lc_buf_free(&path);
   lc_batch_destroy(batch);
+  lc_labels_release(source.labels);
   lc_path_template_destroy(self);
 }
 
