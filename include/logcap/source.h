@@ -28,7 +28,7 @@ struct lc_source {
   _Atomic(char *) name; /* owned; for people and records: the path now; any thread reads it; changed only by
                            lc_source_rename, which keeps the earlier ones valid */
   struct lc_old_name *old_names; /* owned */
-  struct lc_labels *labels; /* counted reference; NULL: none. Of the ranges that begin from now on; see lc_source_label */
+  struct lc_labels *labels; /* counted reference; NULL: none. Of the ranges to come; changed by lc_source_label */
   void (*destroy)(lc_source *source); /* calls lc_source_deinit and frees it; any thread */
   _Atomic uint32_t refs;
   lc_feed *feed; /* borrowed; set by lc_feed_attach */

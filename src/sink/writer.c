@@ -22,6 +22,7 @@ struct lc_writer_work {
   uv_work_t job;
   uv_timer_t timer;
   bool busy, lent, waiting, tend_due, closing_timer;
+  lc_writer *described; /* counted reference: whose options are to be taken over; NULL: nobody's */
   _Atomic bool closing;
   /* Handed to the job and back. */
   bool job_tend, settles;
@@ -84,9 +85,26 @@ static void run_job(uv_work_t *req) {
 static void finish_close(lc_writer *writer);
 static void job_done(uv_work_t *req, int status);
 
+/* Takes new options over between two jobs. What failed under the old ones is tried at once. */
+static void adopt_described(lc_writer *writer) {
+  struct lc_writer_work *work = writer->work;
+  lc_writer *described = work->described;
+  if (described == NULL) return;
+  work->described = NULL;
+  writer->ops->adopt(writer, described);
+  work->tend_due = true;
+  lc_resource_release(&described->sink.resource);
+  if (!work->waiting) return;
+  work->waiting = false;
+  work->retry_ms = 0;
+  (void)uv_timer_stop(&work->timer);
+}
+
 static void start_job(lc_writer *writer) {
   struct lc_writer_work *work = writer->work;
-  if (work->busy || work->lent || work->waiting || lc_writer_closing(writer)) return;
+  if (work->busy || work->lent || lc_writer_closing(writer)) return;
+  adopt_described(writer);
+  if (work->waiting) return;
   if (work->queue.head == NULL && work->taken.head == NULL && !work->tend_due) return;
   work->busy = true;
   while (work->queue.head != NULL) enqueue(&work->taken, dequeue(&work->queue));
@@ -241,6 +259,8 @@ static void finish_close(lc_writer *writer) {
   struct lc_writer_work *work = writer->work;
   if (work->closing_timer) return;
   work->closing_timer = true;
+  if (work->described != NULL) lc_resource_release(&work->described->sink.resource);
+  work->described = NULL;
   while (work->taken.head != NULL) lc_delivery_discard(dequeue(&work->taken));
   while (work->queue.head != NULL) lc_delivery_discard(dequeue(&work->queue));
   uv_close((uv_handle_t *)&work->timer, timer_closed);
@@ -283,8 +303,29 @@ static int resource_stats(lc_resource *resource, struct lc_buf *ret) {
   return lc_buf_addc(ret, '}');
 }
 
-static const lc_resource_ops resource_ops = {
-    .close = resource_close, .destroy = resource_destroy, .stats = resource_stats};
+/* What is waiting to be taken over counts as taken over. */
+static lc_fit resource_fit(const lc_resource *resource, const lc_resource *described) {
+  const lc_writer *writer = (const lc_writer *)(const void *)resource;
+  const lc_writer *now = writer->work->described != NULL ? writer->work->described : writer;
+  if (writer->ops->fit == NULL) return LC_FIT_REPLACE;
+  return writer->ops->fit(now, (const lc_writer *)(const void *)described);
+}
+
+static void resource_adopt(lc_resource *resource, lc_resource *described) {
+  lc_writer *writer = (lc_writer *)(void *)resource;
+  struct lc_writer_work *work = writer->work;
+  if (work->closing_timer) return; /* it writes no more */
+  lc_resource_retain(described);
+  if (work->described != NULL) lc_resource_release(&work->described->sink.resource);
+  work->described = (lc_writer *)(void *)described;
+  start_job(writer);
+}
+
+static const lc_resource_ops resource_ops = {.close = resource_close,
+                                             .destroy = resource_destroy,
+                                             .stats = resource_stats,
+                                             .fit = resource_fit,
+                                             .adopt = resource_adopt};
 
 int lc_writer_init(lc_writer *writer, const lc_writer_ops *ops, lc_registry *registry, const char *kind,
                    const char *name, const char *identity, const char *made_at, lc_error *error) {

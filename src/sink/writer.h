@@ -2,7 +2,8 @@
  *
  * A queue of deliveries, and one job at a time, which takes all that is queued. What fails stays at the head and is
  * tried again, 0.1 s to 5 s later, for ever: visible in the figures, logged at most every ten seconds, never dropped.
- * The whole sink may be lent to a read job instead, which then writes on the spot.
+ * The whole sink may be lent to a read job instead, which then writes on the spot. Options that a reload brings wait for
+ * the end of a job; the last ones count.
  *
  *     struct my_sink { lc_writer writer; int fd; };
  *     static const lc_writer_ops my_ops = {.write = my_write};
@@ -41,6 +42,10 @@ typedef struct lc_writer_ops {
   void (*close)(lc_writer *writer);
   /* Frees the kind's own memory, and the object. */
   void (*destroy)(lc_writer *writer);
+  /* Loop thread. Optional: as in lc_resource_ops, but `adopt` is called between two jobs, when nobody has borrowed the
+   * writer: what jobs read may be swapped, but a delivery may be half written. Upkeep follows. */
+  lc_fit (*fit)(const lc_writer *writer, const lc_writer *described);
+  void (*adopt)(lc_writer *writer, lc_writer *described);
   /* Optional: adds members to the JSON object of figures, each behind a comma. */
   int (*stats)(lc_writer *writer, lc_buf *ret);
   /* Optional: as in lc_sink_ops. */
