@@ -192,16 +192,32 @@ static int commit_rows(lc_file_writing *self, lc_error *error) {
   return lc_output_set_commit_new(self->set, self->plan.outputs + self->group, n, error);
 }
 
+static int begin_delivery(lc_file_writing *self, const lc_delivery *delivery, lc_error *error) {
+  int rc = lc_file_plan_make(&self->plan, self->template, self->set, delivery, error);
+  if (rc != 0) return rc;
+  self->batch = delivery->batch;
+  self->group = 0;
+  self->encoder.format = self->format;
+  self->encoder.metadata = self->metadata;
+  lc_encoder_begin(&self->encoder);
+  begin_group(self);
+  return 0;
+}
+
+/* Makes it as if nothing of the delivery under way had been written. */
+static int take_back(lc_file_writing *self, lc_error *error) {
+  int rc = self->batch != NULL ? lc_output_set_take_back(self->set, error) : 0;
+  if (rc != 0) return rc;
+  self->batch = NULL;
+  self->redo = false;
+  return 0;
+}
+
 int lc_file_write(lc_file_writing *self, const lc_delivery *delivery, int64_t now_ns, lc_error *error) {
-  int rc = 0;
-  if (self->batch == NULL) {
-    rc = lc_file_plan_make(&self->plan, self->template, self->set, delivery, error);
-    if (rc != 0) return rc;
-    self->batch = delivery->batch;
-    self->group = 0;
-    lc_encoder_begin(&self->encoder);
-    begin_group(self);
-  } else if (self->batch != delivery->batch) {
+  int rc = self->redo ? take_back(self, error) : 0;
+  if (rc == 0 && self->batch == NULL) rc = begin_delivery(self, delivery, error);
+  if (rc != 0) return rc;
+  if (self->batch != delivery->batch) {
     return lc_error_set(error, LC_EINVAL, "another batch came while one is half written");
   }
   while (self->group < self->plan.n_groups) {

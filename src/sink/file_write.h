@@ -24,9 +24,12 @@ typedef struct lc_file_writing {
   const lc_path_template *template;
   lc_output_set *set;
   uint64_t min_free;
+  lc_format format; /* of the deliveries that begin from now on, as the next one */
+  bool metadata;
+  bool redo; /* the template changed: what is half written is taken back and begun anew, for its old path may be why */
   /* Its own. */
   lc_rotation rotation; /* size and age are the owner's */
-  lc_encoder encoder;   /* format and metadata are the owner's */
+  lc_encoder encoder;   /* has the format of the delivery under way */
   lc_file_plan plan;
   const lc_batch *batch; /* under way; NULL: none */
   uint32_t group;

@@ -43,13 +43,21 @@ static int null_stats(lc_resource *resource, struct lc_buf *ret) {
   return lc_buf_addf(ret, "{\"records\":%llu}", (unsigned long long)atomic_load(&resource->records_out));
 }
 
+/* There is nothing to set. */
+static lc_fit null_fit(const lc_resource *resource, const lc_resource *described) {
+  (void)resource;
+  (void)described;
+  return LC_FIT_SAME;
+}
+
 static const lc_sink_ops null_ops = {.open = null_open,
                                      .submit = null_submit,
                                      .flush = null_flush,
                                      .lend = null_lend,
                                      .write = null_write,
                                      .unlend = null_unlend};
-static const lc_resource_ops resource_ops = {.close = null_close, .destroy = null_destroy, .stats = null_stats};
+static const lc_resource_ops resource_ops = {
+    .close = null_close, .destroy = null_destroy, .stats = null_stats, .fit = null_fit};
 
 int lc_null_sink_create(lc_registry *registry, const char *name, const char *made_at, lc_sink **ret, lc_error *error) {
   null_sink *self = calloc(1, sizeof *self);

@@ -14,6 +14,7 @@
 
 typedef struct packing {
   lc_output_set *set;
+  const lc_pack_rules *rules;
   lc_output *source; /* ours while source->packing */
   char *temporary, *final; /* owned */
   lc_stored_output row;    /* of the compressed file */
@@ -65,9 +66,9 @@ static int commit(packing *self, bool with_length, bool drop_source, lc_store_sa
 static int make_temporary(packing *self, int *ret_fd, lc_error *error) {
   lc_output_set *set = self->set;
   int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
-  int fd = open(self->temporary, flags, (mode_t)set->rules.mode);
+  int fd = open(self->temporary, flags, (mode_t)self->rules->mode);
   if (fd < 0 && errno == EEXIST && unlink(self->temporary) == 0) { /* its name is ours; it never got its row */
-    fd = open(self->temporary, flags, (mode_t)set->rules.mode);
+    fd = open(self->temporary, flags, (mode_t)self->rules->mode);
   }
   if (fd < 0) return lc_error_sys(error, errno, "cannot create %s", self->temporary);
   int rc = lc_file_id_of_fd(fd, self->temporary, &self->file, error);
@@ -82,7 +83,8 @@ static int make_temporary(packing *self, int *ret_fd, lc_error *error) {
                                  .tail_hash = lc_hash64("", 0),
                                  .made_ns = self->source->made_ns,
                                  .closed = true};
-  if (rc == 0) rc = commit(self, true, false, lc_output_set_safety(set), error);
+  const lc_store_safety safety = self->rules->durable ? LC_STORE_DURABLE : LC_STORE_NORMAL;
+  if (rc == 0) rc = commit(self, true, false, safety, error);
   if (rc != 0) {
     (void)close(fd); /* empty, and removed by the caller */
     return rc;
@@ -91,7 +93,7 @@ static int make_temporary(packing *self, int *ret_fd, lc_error *error) {
   return 0;
 }
 
-static int fill(packing *self, int to, lc_file_compression kind, bool (*stop)(void *), void *arg, lc_error *error) {
+static int fill(packing *self, int to, bool (*stop)(void *), void *arg, lc_error *error) {
   const lc_output *source = self->source;
   lc_file_id file = {0};
   int from = open(source->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -101,7 +103,7 @@ static int fill(packing *self, int to, lc_file_compression kind, bool (*stop)(vo
   if (rc == 0 && !lc_file_id_is(&file, source->inode, source->birth_ns)) {
     rc = lc_error_set(error, LC_EBUSY, "%s was replaced by somebody else", source->path);
   }
-  if (rc == 0) rc = lc_compress_file(kind, from, to, stop, arg, &bytes, error);
+  if (rc == 0) rc = lc_compress_file(self->rules->kind, from, to, stop, arg, &bytes, error);
   if (rc == 0 && bytes < source->end.length) {
     rc = lc_error_set(error, LC_ECORRUPT, "%s ended early while it was compressed", source->path);
   }
@@ -125,7 +127,7 @@ static int replace(packing *self, lc_error *error) {
   self->renamed = true;
   rc = lc_output_set_unlink(set, self->source, error);
   if (rc != 0 && rc != LC_ENOENT) return rc;
-  if (set->rules.durable) {
+  if (self->rules->durable) {
     rc = lc_durable_sync_parent(self->final, error);
     if (rc != 0) return rc;
   }
@@ -166,8 +168,8 @@ static void undo(packing *self) {
   lc_changes_free(&changes);
 }
 
-static int pack(packing *self, lc_file_compression kind, bool (*stop)(void *), void *arg, lc_error *error) {
-  const char *ending = lc_compress_ending(kind);
+static int pack(packing *self, bool (*stop)(void *), void *arg, lc_error *error) {
+  const char *ending = lc_compress_ending(self->rules->kind);
   if (asprintf(&self->final, "%s%s", self->source->path, ending) < 0) self->final = NULL;
   if (self->final == NULL || asprintf(&self->temporary, "%s%s", self->final, LC_PACK_TEMPORARY) < 0) {
     self->temporary = NULL;
@@ -176,17 +178,17 @@ static int pack(packing *self, lc_file_compression kind, bool (*stop)(void *), v
   int fd = -1;
   int rc = make_temporary(self, &fd, error);
   if (rc != 0) return rc;
-  rc = fill(self, fd, kind, stop, arg, error);
+  rc = fill(self, fd, stop, arg, error);
   if (rc == 0) rc = finish_temporary(self, fd, error);
   if (close(fd) != 0 && rc == 0) rc = lc_error_sys(error, errno, "cannot close %s", self->temporary);
   return rc == 0 ? replace(self, error) : rc;
 }
 
-int lc_output_pack_next(lc_output_set *set, lc_file_compression kind, bool (*stop)(void *arg), void *arg,
+int lc_output_pack_next(lc_output_set *set, const lc_pack_rules *rules, bool (*stop)(void *arg), void *arg,
                         lc_error *error) {
-  packing self = {.set = set, .source = pick(set)};
+  packing self = {.set = set, .rules = rules, .source = pick(set)};
   if (self.source == NULL) return LC_ENOENT;
-  int rc = pack(&self, kind, stop, arg, error);
+  int rc = pack(&self, stop, arg, error);
   if (self.renamed) {
     adopt(&self); /* also when the last commit failed: the next start finds it renamed */
   } else {

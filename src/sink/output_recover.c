@@ -135,12 +135,16 @@ static int remove_file(recovery *self, found_row *one, lc_error *error) {
   return 0;
 }
 
+static bool is_packed(const found_row *one) {
+  return one->row.closed &&
+         (ends_with(one->path, ".gz") || ends_with(one->path, ".zst") || ends_with(one->path, LC_PACK_TEMPORARY));
+}
+
 /* Brings compressions to their end, or undoes them: a temporary name is an unfinished one. */
 static int mend_packs(recovery *self, lc_error *error) {
   for (uint32_t i = 0; i < self->n; i++) {
     found_row *one = &self->rows[i];
-    one->packed = one->row.closed && (ends_with(one->path, ".gz") || ends_with(one->path, ".zst") ||
-                                      ends_with(one->path, LC_PACK_TEMPORARY));
+    one->packed = is_packed(one);
     if (!one->packed || one->where == GONE || one->where == ABSENT) continue;
     if (one->where == AT_PATH && ends_with(one->path, LC_PACK_TEMPORARY)) {
       int rc = remove_file(self, one, error);
@@ -334,6 +338,44 @@ static int enter(recovery *self, lc_error *error) {
   return 0;
 }
 
+static void free_rows(recovery *self) {
+  for (uint32_t i = 0; i < self->n; i++) {
+    free(self->rows[i].path);
+    free(self->rows[i].pending);
+  }
+  free(self->rows);
+  lc_output_folder_free(&self->folder);
+}
+
+static bool in_list(const lc_output *output, uint64_t id) {
+  while (output != NULL && output->id != id) output = output->next_closed;
+  return output != NULL;
+}
+
+/* Whether a finished file is in memory. */
+static bool is_known(lc_output_set *set, uint64_t id) {
+  uv_mutex_lock(&set->lock);
+  bool known = in_list(set->closed, id) || in_list(set->turned, id);
+  uv_mutex_unlock(&set->lock);
+  return known;
+}
+
+int lc_outputs_remember(lc_output_set *set, lc_error *error) {
+  recovery self = {.set = set};
+  int rc = lc_store_each_output(set->store, set->sink_id, collect, &self, error);
+  for (uint32_t i = 0; rc == 0 && i < self.n; i++) {
+    found_row *one = &self.rows[i];
+    if (!one->row.closed || is_known(set, one->row.id) || !stands_at(one, one->path)) continue;
+    one->where = AT_PATH;
+    one->packed = is_packed(one);
+    lc_output *output = make_output(one, false);
+    rc = output != NULL ? 0 : LC_ENOMEM;
+    if (rc == 0) lc_output_set_enter_closed(set, output);
+  }
+  free_rows(&self);
+  return rc == LC_ENOMEM ? lc_error_set(error, rc, "no memory for finished outputs") : rc;
+}
+
 int lc_outputs_recover(lc_output_set *set, bool replayable, lc_error *error) {
   recovery self = {.set = set, .replayable = replayable};
   int rc = lc_store_each_output(set->store, set->sink_id, collect, &self, error);
@@ -344,11 +386,6 @@ int lc_outputs_recover(lc_output_set *set, bool replayable, lc_error *error) {
   for (uint32_t i = 0; rc == 0 && i < self.n; i++) rc = mend(&self, &self.rows[i], error);
   if (rc == 0) rc = save(&self, error);
   if (rc == 0) rc = enter(&self, error);
-  for (uint32_t i = 0; i < self.n; i++) {
-    free(self.rows[i].path);
-    free(self.rows[i].pending);
-  }
-  free(self.rows);
-  lc_output_folder_free(&self.folder);
+  free_rows(&self);
   return rc;
 }

@@ -26,5 +26,8 @@
 
 /* On failure nothing is entered into the set; files may have been cut, which another try finds done. */
 int lc_outputs_recover(lc_output_set *set, bool replayable, lc_error *error) LC_CHECK;
+/* The job that has the sink, while nothing is compressed: enters the finished files that only the store knows, since
+ * nobody needed them before retention or compression was switched on. */
+int lc_outputs_remember(lc_output_set *set, lc_error *error) LC_CHECK;
 
 #endif

@@ -40,7 +40,7 @@ static void free_list(lc_output *output, size_t link) {
 void lc_output_set_deinit(lc_output_set *set) {
   if (!set->ready) return;
   set->ready = false;
-  lc_output_set_close_all(set);
+  lc_output_set_close_down(set, 0);
   for (uint32_t i = 0; i < set->cap; i++) lc_output_destroy(set->table[i]);
   free(set->table);
   set->table = NULL;
@@ -161,8 +161,8 @@ void lc_output_set_close(lc_output_set *set, lc_output *output) {
   complain(set, "an output did not close well: its last bytes may be lost", output, error.message);
 }
 
-void lc_output_set_close_all(lc_output_set *set) {
-  while (set->oldest != NULL) lc_output_set_close(set, set->oldest);
+void lc_output_set_close_down(lc_output_set *set, uint32_t keep) {
+  while (set->oldest != NULL && atomic_load(&set->n_open) > keep) lc_output_set_close(set, set->oldest);
 }
 
 static int open_output(lc_output_set *set, lc_output *output, lc_output_found *ret, lc_error *error) {
@@ -170,7 +170,7 @@ static int open_output(lc_output_set *set, lc_output *output, lc_output_found *r
     int recalled = lc_output_set_recall(set, output, error);
     if (recalled != 0) return recalled;
   }
-  while (set->oldest != NULL && atomic_load(&set->n_open) >= set->max_open) lc_output_set_close(set, set->oldest);
+  lc_output_set_close_down(set, set->max_open - 1);
   int rc = lc_output_open(output, &set->rules, ret, error);
   while (rc != 0 && (error->sys == EMFILE || error->sys == ENFILE) && set->oldest != NULL) {
     lc_output_set_close(set, set->oldest); /* others hold them: make do with fewer */
@@ -378,6 +378,36 @@ void lc_output_set_settle(lc_output_set *set) {
     output->next_dirty = set->dirty;
     set->dirty = output;
   }
+}
+
+static int cut_back(const lc_output *output, lc_error *error) {
+  lc_file_id file = {0};
+  bool opened = output->fd < 0;
+  int fd = opened ? open(output->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : output->fd;
+  if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return 0; /* what was written went with the file */
+  if (fd < 0) return lc_error_sys(error, errno, "cannot open %s to take back what is half written", output->path);
+  int rc = lc_file_id_of_fd(fd, output->path, &file, error);
+  bool longer = rc == 0 && lc_file_id_is(&file, output->inode, output->birth_ns) &&
+                file.size > output->settled.length;
+  if (longer && ftruncate(fd, (off_t)output->settled.length) != 0) {
+    rc = lc_error_sys(error, errno, "cannot cut %s back", output->path);
+  }
+  if (opened) (void)close(fd); /* nothing was written through it */
+  return rc;
+}
+
+int lc_output_set_take_back(lc_output_set *set, lc_error *error) {
+  while (set->touched != NULL) {
+    lc_output *output = set->touched;
+    int rc = output->end.length > output->settled.length ? cut_back(output, error) : 0;
+    if (rc != 0) return rc;
+    set->touched = output->next_touched;
+    output->touched = false;
+    output->end = output->settled;
+    output->unread = true; /* its end is looked at again when it is opened */
+    lc_output_set_close(set, output);
+  }
+  return 0;
 }
 
 int lc_output_set_sync(lc_output_set *set, lc_error *error) {

@@ -58,6 +58,7 @@ typedef struct lc_output_set {
   lc_output *dead;            /* forgotten, not handed over yet */
   lc_log_limit log_limit;
   int64_t sought_ns; /* wall clock: when idle ones were last looked for */
+  _Atomic bool sync_due; /* what was written before the sink was durable has to be synced, see output_sync.h */
   /* The loop thread's. */
   lc_output *changed, *sent, *zombies;
   /* Under the lock. */
@@ -95,6 +96,9 @@ int lc_output_set_use(lc_output_set *set, lc_output **output, bool *ret_replaced
 void lc_output_set_touch(lc_output_set *set, lc_output *output);
 /* The delivery under way is written whole. */
 void lc_output_set_settle(lc_output_set *set);
+/* Takes back what the delivery under way has written, as far as the files are still there. What could not be taken back
+ * yet is with the next call. */
+int lc_output_set_take_back(lc_output_set *set, lc_error *error) LC_CHECK;
 /* Syncs all that is settled. On failure it stays unshown. */
 int lc_output_set_sync(lc_output_set *set, lc_error *error) LC_CHECK;
 /* Closes the file; a failure is counted and logged. */
@@ -104,8 +108,8 @@ void lc_output_set_remove(lc_output_set *set, lc_output *output, bool forget);
 /* Removes a file of ours from the disk, when it still stands at its path, and from the table of our inodes: in this
  * order, with its inode held meanwhile. LC_ENOENT when another file or none stands there: then nothing is done. */
 int lc_output_set_unlink(lc_output_set *set, const lc_output *output, lc_error *error) LC_CHECK;
-/* Closes all files. */
-void lc_output_set_close_all(lc_output_set *set);
+/* Closes all files but the `keep` that were used last. */
+void lc_output_set_close_down(lc_output_set *set, uint32_t keep);
 
 /* Loop thread. */
 void lc_output_set_publish(lc_output_set *set);

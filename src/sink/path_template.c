@@ -153,6 +153,10 @@ void lc_path_template_destroy(lc_path_template *self) {
   free(self);
 }
 
+bool lc_path_template_same(const lc_path_template *a, const lc_path_template *b) {
+  return strcmp(a->text, b->text) == 0 && strcmp(a->missing, b->missing) == 0 && a->local_time == b->local_time;
+}
+
 bool lc_path_template_is_fixed(const lc_path_template *self) { return self->n_values == 0 && !self->has_time; }
 
 void lc_path_values_reset(lc_path_values *values) { values->n = UINT32_MAX; }

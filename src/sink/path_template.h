@@ -43,6 +43,8 @@ typedef struct lc_path_values {
 int lc_path_template_parse(const char *text, const char *missing, bool local_time, lc_path_template **ret,
                            lc_error *error) LC_CHECK;
 void lc_path_template_destroy(lc_path_template *self); /* NULL is allowed */
+/* Whether both make the same path of each record. */
+bool lc_path_template_same(const lc_path_template *a, const lc_path_template *b);
 bool lc_path_template_is_fixed(const lc_path_template *self); /* all records have the same path */
 
 void lc_path_values_reset(lc_path_values *values);

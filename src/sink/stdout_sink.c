@@ -18,7 +18,8 @@
 
 typedef struct stdout_sink {
   lc_writer writer; /* first */
-  lc_encoder encoder;
+  lc_stdout_sink_options options;
+  lc_encoder encoder;    /* keeps the options of the batch that is half written */
   const lc_batch *batch; /* half written; NULL: none */
   struct iovec iov[PIECES];
   size_t at, n;
@@ -84,7 +85,11 @@ static uint32_t wanted_end(const lc_delivery *delivery, uint32_t from) {
 
 static int stdout_write(lc_writer *writer, lc_delivery *delivery, lc_error *error) {
   stdout_sink *self = (stdout_sink *)(void *)writer;
-  if (self->batch == NULL) self->record = delivery->at;
+  if (self->batch == NULL) {
+    self->record = delivery->at;
+    self->encoder.format = self->options.format;
+    self->encoder.metadata = self->options.metadata;
+  }
   self->batch = delivery->batch;
   for (;;) {
     int rc = write_pieces(self, error);
@@ -128,8 +133,22 @@ static int stdout_stats(lc_writer *writer, lc_buf *ret) {
   return lc_buf_addf(ret, ",\"bytes\":%llu", (unsigned long long)atomic_load(&self->bytes));
 }
 
-static const lc_writer_ops stdout_ops = {
-    .open = stdout_open, .write = stdout_write, .destroy = stdout_destroy, .stats = stdout_stats};
+static lc_fit stdout_fit(const lc_writer *writer, const lc_writer *described) {
+  const lc_stdout_sink_options *now = &((const stdout_sink *)(const void *)writer)->options;
+  const lc_stdout_sink_options *wanted = &((const stdout_sink *)(const void *)described)->options;
+  return now->format == wanted->format && now->metadata == wanted->metadata ? LC_FIT_SAME : LC_FIT_CHANGED;
+}
+
+static void stdout_adopt(lc_writer *writer, lc_writer *described) {
+  ((stdout_sink *)(void *)writer)->options = ((stdout_sink *)(void *)described)->options;
+}
+
+static const lc_writer_ops stdout_ops = {.open = stdout_open,
+                                         .write = stdout_write,
+                                         .destroy = stdout_destroy,
+                                         .fit = stdout_fit,
+                                         .adopt = stdout_adopt,
+                                         .stats = stdout_stats};
 
 int lc_stdout_sink_create(const lc_stdout_sink_options *options, lc_registry *registry, const char *name,
                           const char *made_at, lc_sink **ret, lc_error *error) {
@@ -142,8 +161,7 @@ int lc_stdout_sink_create(const lc_stdout_sink_options *options, lc_registry *re
     free(self);
     return lc_error_set(error, LC_ENOMEM, "no memory for a stdout_sink");
   }
-  self->encoder.format = options->format;
-  self->encoder.metadata = options->metadata;
+  self->options = *options;
   int rc = lc_writer_init(&self->writer, &stdout_ops, registry, "stdout_sink", name, identity, made_at, error);
   free(identity);
   if (rc != 0) {

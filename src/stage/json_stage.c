@@ -42,7 +42,13 @@ static int json_process(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t
   return rc;
 }
 
-static const lc_resource_ops json_resource_ops = {.close = json_close, .destroy = json_destroy, .stats = json_stats};
+/* It has no memory, and pool jobs read its option: another one takes its place. */
+static lc_fit json_fit(const lc_resource *res, const lc_resource *described) {
+  return ((const lc_stage *)res)->on_error == ((const lc_stage *)described)->on_error ? LC_FIT_SAME : LC_FIT_REPLACE;
+}
+
+static const lc_resource_ops json_resource_ops = {
+    .close = json_close, .destroy = json_destroy, .stats = json_stats, .fit = json_fit};
 static const lc_stage_ops json_ops = {.flags = LC_STAGE_STATELESS, .process = json_process};
 
 int lc_json_stage_create(const lc_json_stage_options *options, lc_registry *registry, const char *made_at,

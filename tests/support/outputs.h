@@ -47,7 +47,7 @@ static inline int rig_open(rig *self, lc_test *test, const char *path, bool repl
   assert_int_equal(lc_store_resource_id(self->store, "file_sink:rig", &self->set.sink_id, &self->error), 0);
   self->writing.set = &self->set;
   self->writing.template = self->template;
-  self->writing.encoder.format = LC_FORMAT_RAW;
+  self->writing.format = LC_FORMAT_RAW;
   assert_int_equal(lc_output_set_init(&self->set, &self->error), 0);
   return lc_outputs_recover(&self->set, replayable, &self->error);
 }

@@ -1,5 +1,5 @@
-/* Random lives of a sink: it writes, fails, rotates, compresses, commits, is killed and recovered, again and again; after
- * the last recovery and replay every line is there exactly once. The seed is printed when it fails. */
+/* Random lives of a sink: it writes, fails, rotates, compresses, commits, gets other options, is killed and recovered,
+ * again and again; after the last recovery and replay every line is there exactly once. The seed is printed when it fails. */
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -18,6 +18,8 @@ typedef struct life {
   uint32_t committed; /* the cursor: lines before it are saved */
   uint32_t pending;   /* lines of the delivery that is half written */
   uint32_t deaths, failures, moves;
+  lc_path_template *other; /* of the next reload */
+  uint32_t redone;         /* deliveries that were half written when a reload came */
 } life;
 
 static uint32_t roll(life *self, uint32_t n) {
@@ -112,7 +114,21 @@ static bool stops(void *arg) { return roll(arg, 20) == 0; }
 
 static void pack(life *self) {
   if (roll(self, 2) == 0) lc_output_set_publish(&self->rig.set); /* finished files that are not committed */
-  while (lc_output_pack_next(&self->rig.set, LC_FILE_ZSTD, stops, self, &self->rig.error) == 0) {}
+  const lc_pack_rules rules = {.kind = LC_FILE_ZSTD, .mode = 0640};
+  while (lc_output_pack_next(&self->rig.set, &rules, stops, self, &self->rig.error) == 0) {}
+}
+
+/* Another path and another format, also for what is half written. */
+static void reload(life *self) {
+  lc_file_writing *writing = &self->rig.writing;
+  lc_path_template *before = self->rig.template;
+  self->redone += writing->batch != NULL;
+  self->rig.template = self->other;
+  self->other = before;
+  writing->template = self->rig.template;
+  writing->redo = true;
+  writing->format = roll(self, 2) == 0 ? LC_FORMAT_RAW : LC_FORMAT_JSON;
+  writing->metadata = writing->format == LC_FORMAT_JSON && roll(self, 2) == 0;
 }
 
 static void die(life *self) {
@@ -122,7 +138,7 @@ static void die(life *self) {
 }
 
 static void step(life *self) {
-  switch (roll(self, 12)) {
+  switch (roll(self, 13)) {
     case 0: die(self); break;
     case 1: commit(self); break;
     case 2: commit_behind(self); break;
@@ -138,6 +154,7 @@ static void step(life *self) {
     case 6:
       if (roll(self, 4) == 0) move(self);
       break;
+    case 7: reload(self); break;
     default: write_some(self);
   }
 }
@@ -190,8 +207,12 @@ static void check(life *self, uint32_t seed) {
   }
 }
 
-static void live(lc_test *test, uint32_t seed) {
+/* Returns how many deliveries were begun anew. */
+static uint32_t live(lc_test *test, uint32_t seed) {
   life self = {.test = test, .seed = seed};
+  char path[128];
+  (void)snprintf(path, sizeof path, "%s/out/{s}/new-{s}.log", test->dir);
+  assert_int_equal(lc_path_template_parse(path, NULL, false, &self.other, NULL), 0);
   wake(&self);
   for (int steps = 0; self.next < LINES_MAX && steps < 20000; steps++) step(&self);
   while (self.pending > 0) write_some(&self);
@@ -202,9 +223,11 @@ static void live(lc_test *test, uint32_t seed) {
   check(&self, seed);
   assert_true(self.deaths > 0);
   rig_kill(&self.rig);
+  lc_path_template_destroy(self.other);
   assert_int_equal(lc_remove_tree(lc_test_path(test, "out")), 0);
   assert_int_equal(unlink(lc_test_path(test, "positions.db")), 0);
   (void)unlink(lc_test_path(test, "positions.db-wal"));
+  return self.redone;
 }
 
 static void test_every_line_once_whatever_happens(void **state) {
@@ -212,7 +235,9 @@ static void test_every_line_once_whatever_happens(void **state) {
   uint32_t first = seed != NULL ? (uint32_t)strtoul(seed, NULL, 10) : 1;
   uint32_t n = lives != NULL ? (uint32_t)strtoul(lives, NULL, 10) : 15;
   (void)signal(SIGXFSZ, SIG_IGN);
-  for (uint32_t i = 0; i < n; i++) live(*state, first + i);
+  uint32_t redone = 0;
+  for (uint32_t i = 0; i < n; i++) redone += live(*state, first + i);
+  assert_true(redone > 0 || n < 15);
 }
 
 int main(void) {

@@ -144,14 +144,15 @@ static void test_compresses_only_what_is_committed(void **state) {
   for (lc_file_compression kind = LC_FILE_GZIP; kind <= LC_FILE_ZSTD; kind++) {
     rig self;
     char names[8][128];
+    const lc_pack_rules rules = {.kind = kind, .mode = 0640};
     rotate_once(&self, *state);
-    assert_int_equal(lc_output_pack_next(&self.set, kind, NULL, NULL, &self.error), LC_ENOENT);
+    assert_int_equal(lc_output_pack_next(&self.set, &rules, NULL, NULL, &self.error), LC_ENOENT);
     lc_output_set_publish(&self.set);
-    assert_int_equal(lc_output_pack_next(&self.set, kind, NULL, NULL, &self.error), LC_ENOENT);
+    assert_int_equal(lc_output_pack_next(&self.set, &rules, NULL, NULL, &self.error), LC_ENOENT);
     assert_int_equal(rig_commit(&self), 0);
     assert_true(lc_output_pack_waits(&self.set));
-    assert_int_equal(lc_output_pack_next(&self.set, kind, NULL, NULL, &self.error), 0);
-    assert_int_equal(lc_output_pack_next(&self.set, kind, NULL, NULL, &self.error), LC_ENOENT);
+    assert_int_equal(lc_output_pack_next(&self.set, &rules, NULL, NULL, &self.error), 0);
+    assert_int_equal(lc_output_pack_next(&self.set, &rules, NULL, NULL, &self.error), LC_ENOENT);
     assert_int_equal(list(*state, "a.log", names, 8), 2);
     char *text = unpack(*state, names[1], kind);
     assert_string_equal(text, "one\ntwo\n");
@@ -181,7 +182,8 @@ static void test_a_stopped_compression_leaves_nothing(void **state) {
   char names[8][128];
   rotate_once(&self, *state);
   assert_int_equal(rig_commit(&self), 0);
-  assert_int_equal(lc_output_pack_next(&self.set, LC_FILE_ZSTD, stop_at_once, NULL, &self.error), LC_ECANCELED);
+  const lc_pack_rules rules = {.kind = LC_FILE_ZSTD, .mode = 0640};
+  assert_int_equal(lc_output_pack_next(&self.set, &rules, stop_at_once, NULL, &self.error), LC_ECANCELED);
   assert_int_equal(list(*state, "a.log", names, 8), 2);
   assert_file(*state, names[1], "one\ntwo\n");
   assert_true(lc_output_pack_waits(&self.set));
