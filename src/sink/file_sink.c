@@ -71,9 +71,10 @@ static void catch_up(file_sink *self) {
     rc = lc_outputs_remember(&self->set, &error);
     if (rc == 0) atomic_store(&self->recall_due, false);
   }
-  if (rc == 0) return;
+  uint64_t held = 0;
+  if (rc == 0 || !lc_log_limit_pass(&self->set.log_limit, lc_clock_mono(), 10 * LC_SECOND, &held)) return;
   lc_log(LC_LOG_ERROR, "file_sink", "cannot take all new options over yet; it is tried again",
-         LC_S("name", self->set.name), LC_S("error", error.message));
+         LC_S("name", self->set.name), LC_S("error", error.message), LC_I("not_logged", held));
 }
 
 static void sink_tend(lc_writer *writer) {
@@ -150,10 +151,20 @@ static void pack_done(uv_work_t *job, int status) {
   }
 }
 
+static void timer_fired(uv_timer_t *timer);
+
+static void start_timer(file_sink *self, uint64_t ms) {
+  bool wanted = self->tend_ms > 0 || self->options.compress != LC_FILE_PLAIN || is_behind(self);
+  int rc = wanted ? uv_timer_start(&self->timer, timer_fired, ms, 0) : uv_timer_stop(&self->timer);
+  lc_require(rc == 0); /* they cannot fail */
+}
+
 static void timer_fired(uv_timer_t *timer) {
   file_sink *self = timer->data;
   start_packing(self);
   if (self->tend_ms > 0 || is_behind(self)) lc_writer_tend(&self->writer);
+  uint64_t every = self->tend_ms > 0 ? self->tend_ms : PACK_AGAIN_MS;
+  start_timer(self, is_behind(self) ? TEND_LEAST_MS : every);
 }
 
 static void sink_publish(lc_writer *writer) {
@@ -199,13 +210,6 @@ static int take_fixed(file_sink *self, lc_error *error) {
   return rc;
 }
 
-static void start_timer(file_sink *self) {
-  uint64_t every = self->tend_ms > 0 ? self->tend_ms : PACK_AGAIN_MS;
-  bool wanted = self->tend_ms > 0 || self->options.compress != LC_FILE_PLAIN || is_behind(self);
-  int rc = wanted ? uv_timer_start(&self->timer, timer_fired, TEND_LEAST_MS, every) : uv_timer_stop(&self->timer);
-  lc_require(rc == 0); /* they cannot fail */
-}
-
 static int sink_open(lc_writer *writer, lc_runtime *runtime, lc_error *error) {
   file_sink *self = of_writer(writer);
   lc_output_set *set = &self->set;
@@ -223,7 +227,7 @@ static int sink_open(lc_writer *writer, lc_runtime *runtime, lc_error *error) {
   rc = lc_output_set_init(set, error);
   if (rc == 0) rc = lc_outputs_recover(set, writer->sink.replayable, error);
   if (rc == 0) rc = take_fixed(self, error);
-  if (rc == 0) start_timer(self);
+  if (rc == 0) start_timer(self, TEND_LEAST_MS);
   return rc;
 }
 
@@ -382,7 +386,7 @@ static void sink_adopt(lc_writer *writer, lc_writer *described) {
     atomic_store(&self->pack_anew, true);
   }
   self->set.sought_ns = 0;
-  start_timer(self);
+  start_timer(self, TEND_LEAST_MS);
 }
 
 static const lc_writer_ops plain_ops = {.open = sink_open,
