@@ -1,7 +1,7 @@
 /* `run --watch`: reloads when a file that was loaded changes, or another Lua file beside one.
  *
- * Folders are watched, not files, so that an editor that writes a new file and renames it into place counts, too. Changes
- * that come together make one reload.
+ * Folders are watched, not files, so that an editor that writes a new file and renames it into place counts, too.
+ * Changes that come together make one reload.
  *
  * Thread: the loop thread. */
 #ifndef LC_APP_WATCH_H
