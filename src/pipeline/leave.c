@@ -124,7 +124,7 @@ static void force_edge(lc_edge *edge) {
     edge->total.abandoned += held;
     edge->saved.abandoned += held;
     edge->changed = true;
-    lc_log(LC_LOG_ERROR, "reload", "a sink that the pipeline files name no more did not take all it had in time: given up",
+    lc_log(LC_LOG_ERROR, "reload", "a sink that is named no more did not take all it had in time: given up",
            LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
            LC_I("records", held));
     lc_resource_close(&edge->sink->resource);

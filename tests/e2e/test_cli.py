@@ -247,7 +247,7 @@ def test_signals_stop_cleanly(lc, number):
 def test_hangup_reloads(lc):
     daemon = copying(lc).start().ready()
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_log('"message":"done","generation":2')
+    assert daemon.wait_log("done")["generation"] == 2
     lc.wait_delivered(100)
     lc.finish(daemon)
 

@@ -34,7 +34,7 @@ static lc_pipeline *describe(run *r, const wanted *want) {
 }
 
 static int reload_with(run *r, const wanted *wants, uint32_t n) {
-  lc_pipeline *described[4];
+  lc_pipeline *described[4] = {0};
   lc_reload *reload = NULL;
   lc_error error = {0};
   for (uint32_t i = 0; i < n; i++) described[i] = describe(r, &wants[i]);
