@@ -92,15 +92,18 @@ static bool same_key(lc_hash128 a, lc_hash128 b) {
 }
 
 bool lc_dedup_table_has(const lc_dedup_table *table, lc_hash128 key) {
-  uint32_t tag = tag_of(table, key);
-  for (uint32_t at = home_of(table, key);; at = next_bucket(table, at)) {
+  const uint32_t tag = tag_of(table, key), home = home_of(table, key);
+  uint32_t at = home;
+  do {
     const lc_dedup_bucket *bucket = &table->buckets[at];
     for (uint32_t found = matching_slots(bucket, tag, ~table->index_mask); found; found &= found - 1) {
       uint32_t position = bucket->slots[__builtin_ctz(found)] & table->index_mask;
       if (position != 0 && same_key(table->keys[position - 1], key)) return true;
     }
     if (bucket->overflow == 0) return false;
-  }
+    at = next_bucket(table, at);
+  } while (at != home); /* in a small table all buckets may have pushed keys on */
+  return false;
 }
 
 /* Forgets the key at the tail of the ring. */

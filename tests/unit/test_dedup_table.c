@@ -128,7 +128,7 @@ static void live(uint64_t seed, uint32_t max_entries, uint64_t distinct, bool cr
 
 static void test_is_exact(void **state) {
   (void)state;
-  const uint32_t sizes[] = {1, 2, 11, 12, 13, 30, 100, 1000};
+  const uint32_t sizes[] = {1, 2, 11, 12, 13, 22, 30, 35, 100, 1000}; /* 22: two buckets that both overflow */
   for (uint64_t seed = 1; seed <= 12; seed++) {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
       live(seed, sizes[i], sizes[i] / 2 + 1, false);
