@@ -24,6 +24,8 @@ typedef struct dedup {
   key_field *fields;     /* owned */
   uint32_t n_fields;
   bool per_source;
+  int64_t ttl_ns;
+  uint32_t max_entries;
   uint64_t purpose; /* hash of what makes the key: saved keys of another making mean nothing */
   uint64_t unkeyed; /* records that had none of the fields */
   lc_buf scratch;   /* owned; strings with escapes, decoded; changed records, encoded */
@@ -216,8 +218,33 @@ static void dedup_destroy(lc_resource *res) {
   free_parts((dedup *)res);
 }
 
-static const lc_resource_ops dedup_resource_ops = {
-    .close = dedup_close, .destroy = dedup_destroy, .stats = dedup_stats};
+static lc_fit dedup_fit(const lc_resource *res, const lc_resource *described) {
+  const dedup *self = (const dedup *)res, *other = (const dedup *)described;
+  if (self->purpose != other->purpose) return LC_FIT_REPLACE; /* its keys mean nothing then */
+  return self->ttl_ns == other->ttl_ns && self->max_entries == other->max_entries ? LC_FIT_SAME : LC_FIT_CHANGED;
+}
+
+/* With another size, into the table that the other one has reserved. */
+static void dedup_adopt(lc_resource *res, lc_resource *described) {
+  dedup *self = (dedup *)res, *other = (dedup *)described;
+  if (!self->table) return;
+  if (self->max_entries != other->max_entries) {
+    lc_dedup_table *before = self->table;
+    lc_dedup_table_take(other->table, before);
+    self->table = other->table;
+    other->table = before;
+    atomic_store(&described->bytes, atomic_exchange(&res->bytes, atomic_load(&described->bytes)));
+  }
+  self->ttl_ns = other->ttl_ns;
+  self->max_entries = other->max_entries;
+  lc_dedup_table_set_ttl(self->table, self->ttl_ns);
+}
+
+static const lc_resource_ops dedup_resource_ops = {.close = dedup_close,
+                                                   .destroy = dedup_destroy,
+                                                   .stats = dedup_stats,
+                                                   .fit = dedup_fit,
+                                                   .adopt = dedup_adopt};
 static const lc_stage_ops dedup_ops = {
     .process = dedup_process, .tick = dedup_tick, .save = dedup_save, .load = dedup_load};
 
@@ -291,17 +318,17 @@ int lc_dedup_create(const lc_dedup_options *options, lc_registry *registry, cons
                     lc_stage **ret, lc_error *error) {
   int rc = check_options(options, error);
   if (rc != 0) return rc;
-  const int64_t ttl_ns = options->ttl_ns > 0 ? options->ttl_ns : LC_DEDUP_TTL_DEFAULT;
-  const uint32_t max_entries = options->max_entries > 0 ? options->max_entries : LC_DEDUP_ENTRIES_DEFAULT;
   dedup *self = calloc(1, sizeof *self);
   if (!self) return lc_error_set(error, LC_ENOMEM, "out of memory for a dedup stage");
   self->stage.ops = &dedup_ops;
+  self->ttl_ns = options->ttl_ns > 0 ? options->ttl_ns : LC_DEDUP_TTL_DEFAULT;
+  self->max_entries = options->max_entries > 0 ? options->max_entries : LC_DEDUP_ENTRIES_DEFAULT;
   rc = copy_fields(self, options);
   if (rc != 0) {
     rc = lc_error_set(error, LC_ENOMEM, "out of memory for a dedup stage");
     goto failed;
   }
-  rc = lc_dedup_table_create(max_entries, ttl_ns, &self->table, error);
+  rc = lc_dedup_table_create(self->max_entries, self->ttl_ns, &self->table, error);
   if (rc != 0) goto failed;
   rc = init_resource(self, registry, name, made_at, error);
   if (rc != 0) goto failed;

@@ -8,6 +8,9 @@
  * a new key beyond them evicts the oldest. All memory, about 30 bytes an entry, is reserved by create; nothing grows
  * later.
  *
+ * A reload gives it another ttl and another size in place. With other key fields, what it remembers means nothing:
+ * another stage takes its place.
+ *
  * The key is the whole record as it stands: its message, and the fields that stages added or changed. With `fields` it
  * is the values of those fields: strings by their content, everything else by its spelling; a field that a record lacks
  * counts as such, and a record that has none of them passes unchecked and is counted as `unkeyed`.

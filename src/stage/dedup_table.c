@@ -26,11 +26,11 @@ int lc_dedup_table_create(uint32_t max_entries, int64_t ttl_ns, lc_dedup_table *
   table->n_buckets = max_entries / 12 + 1;
   table->index_mask = 1;
   while (table->index_mask < max_entries) table->index_mask = table->index_mask << 1 | 1;
-  table->buckets = aligned_alloc(64, bucket_bytes(table));
+  table->memory = calloc(1, bucket_bytes(table) + 63); /* large zeroes cost nothing until they are touched */
   table->keys = malloc((size_t)max_entries * sizeof *table->keys);
   table->times = malloc((size_t)max_entries * sizeof *table->times);
-  if (!table->buckets || !table->keys || !table->times) goto out_of_memory;
-  memset(table->buckets, 0, bucket_bytes(table));
+  if (!table->memory || !table->keys || !table->times) goto out_of_memory;
+  table->buckets = (lc_dedup_bucket *)(void *)(((uintptr_t)table->memory + 63) & ~(uintptr_t)63);
   *ret = table;
   return 0;
 
@@ -41,7 +41,7 @@ out_of_memory:
 
 void lc_dedup_table_destroy(lc_dedup_table *table) {
   if (!table) return;
-  free(table->buckets);
+  free(table->memory);
   free(table->keys);
   free(table->times);
   free(table);
@@ -155,6 +155,29 @@ bool lc_dedup_table_expire(lc_dedup_table *table, int64_t now_ns, uint32_t most)
     table->expired++;
   }
   return false;
+}
+
+void lc_dedup_table_set_ttl(lc_dedup_table *table, int64_t ttl_ns) {
+  lc_require(ttl_ns > 0);
+  table->ttl_ns = ttl_ns;
+}
+
+void lc_dedup_table_take(lc_dedup_table *table, const lc_dedup_table *from) {
+  lc_require(table->entries == 0);
+  const uint32_t skip = from->entries > table->max_entries ? from->entries - table->max_entries : 0;
+  for (uint32_t i = skip; i < from->entries; i++) {
+    if (i + 16 < from->entries) {
+      __builtin_prefetch(&table->buckets[home_of(table, from->keys[ring_at(from, i + 16)])], 1);
+    }
+    table->clock = from->times[ring_at(from, i)];
+    lc_dedup_table_insert(table, from->keys[ring_at(from, i)]);
+  }
+  table->clock = from->clock;
+  table->wall_ns = from->wall_ns;
+  table->checks = from->checks;
+  table->hits = from->hits;
+  table->evictions = from->evictions + skip;
+  table->expired = from->expired;
 }
 
 /* Brings the keys that the home buckets point to: a repeating key is there nearly always. */

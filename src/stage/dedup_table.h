@@ -31,13 +31,19 @@ typedef struct lc_dedup_table_stats {
   size_t bytes; /* all memory that it owns */
 } lc_dedup_table_stats;
 
-/* All memory is reserved here. `max_entries` from 1 to 2^26, `ttl_ns` above 0. */
+/* All memory is reserved here; none is touched before a key comes. `max_entries` from 1 to 2^26, `ttl_ns` above 0. */
 int lc_dedup_table_create(uint32_t max_entries, int64_t ttl_ns, lc_dedup_table **ret, lc_error *error) LC_CHECK;
 void lc_dedup_table_destroy(lc_dedup_table *table); /* NULL is allowed */
 
 /* Moves its time on to `now_ns` and forgets at most `most` keys that have reached their time to live. True: there are
  * more. A clock that jumps back stands still for that step and then goes on, so that nothing lives longer for it. */
 bool lc_dedup_table_expire(lc_dedup_table *table, int64_t now_ns, uint32_t most);
+
+/* From now on keys live so long, those that are there as well. */
+void lc_dedup_table_set_ttl(lc_dedup_table *table, int64_t ttl_ns);
+/* A new table takes over what another one remembers, of more than max_entries the newest, with its time and its
+ * counters: about 30 ms for a million keys. */
+void lc_dedup_table_take(lc_dedup_table *table, const lc_dedup_table *from);
 
 /* Looks up and remembers `n` keys, one after the other, at the time of the last lc_dedup_table_expire. A full table
  * forgets its oldest for each new one. */

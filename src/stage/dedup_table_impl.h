@@ -14,7 +14,8 @@ typedef struct lc_dedup_bucket {
 } lc_dedup_bucket;
 
 struct lc_dedup_table {
-  lc_dedup_bucket *buckets; /* owned; 64-byte aligned */
+  void *memory;             /* owned: of the buckets */
+  lc_dedup_bucket *buckets; /* 64-byte aligned */
   lc_hash128 *keys;         /* owned; ring of max_entries */
   int64_t *times;           /* owned; ring of max_entries: `clock` at first sight, never falling */
   uint32_t n_buckets, max_entries;

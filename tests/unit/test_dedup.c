@@ -252,6 +252,75 @@ static void test_breathes(void **state) {
   done(stage, batch);
 }
 
+/* What a reload does with a stage of the same identity. */
+static void offer(lc_test *test, lc_stage *live, const lc_dedup_options *options, lc_fit fit) {
+  lc_stage *described = NULL;
+  lc_error error = {0};
+  assert_int_equal(lc_dedup_create(options, test->registry, NULL, "p.lua:1", &described, &error), 0);
+  assert_int_equal(live->resource.ops->fit(&live->resource, &described->resource), fit);
+  if (fit == LC_FIT_CHANGED) live->resource.ops->adopt(&live->resource, &described->resource);
+  lc_resource_release(&described->resource);
+  lc_registry_run(test->registry);
+}
+
+static void test_takes_other_options_over(void **state) {
+  char seen[16];
+  const char *const fields[] = {"user"};
+  lc_stage *stage = make(*state, &(lc_dedup_options){.max_entries = 3});
+  lc_batch *batch = make_batch();
+  for (const char *line = "a\0b\0c\0"; *line != '\0'; line += 2) (void)add_line(batch, line);
+  assert_string_equal(run(stage, batch, seen), "+++");
+  lc_batch_destroy(batch);
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 3, .ttl_ns = LC_DEDUP_TTL_DEFAULT}, LC_FIT_SAME);
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 3, .per_source = true}, LC_FIT_REPLACE);
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 3, .fields = fields, .n_fields = 1}, LC_FIT_REPLACE);
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 2}, LC_FIT_CHANGED); /* "a" is forgotten */
+  assert_stat(stage, "\"checks\":3,\"hits\":0,\"entries\":2,\"max_entries\":2,\"evictions\":1,");
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 100000, .ttl_ns = 20 * LC_SECOND}, LC_FIT_CHANGED);
+  assert_true(atomic_load(&stage->resource.bytes) > 2000000);
+  batch = make_batch();
+  for (const char *line = "b\0a\0c\0a\0"; *line != '\0'; line += 2) (void)add_line(batch, line);
+  assert_string_equal(run_at(stage, batch, NOW + 15 * LC_SECOND, seen), "-+--");
+  lc_batch_destroy(batch);
+  offer(*state, stage, &(lc_dedup_options){.ttl_ns = 1 * LC_SECOND}, LC_FIT_CHANGED);
+  batch = make_batch();
+  for (const char *line = "b\0a\0"; *line != '\0'; line += 2) (void)add_line(batch, line);
+  assert_string_equal(run_at(stage, batch, NOW + 15 * LC_SECOND, seen), "+-");
+  lc_resource_close(&stage->resource);
+  lc_registry_run(((lc_test *)*state)->registry);
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 7}, LC_FIT_CHANGED); /* it works no more: nothing happens */
+  done(stage, batch);
+}
+
+/* In the middle of a batch, while the stage wants the loop to breathe. */
+static void test_takes_another_size_over_between_two_steps(void **state) {
+  char seen[16];
+  lc_error error = {0};
+  lc_stage *stage = make(*state, &(lc_dedup_options){.max_entries = 200000, .ttl_ns = 10});
+  for (unsigned round = 0; round < 15; round++) {
+    lc_batch *batch = lc_batch_create(1u << 20);
+    assert_non_null(batch);
+    for (unsigned i = 0; i < 10000; i++) {
+      char line[32];
+      (void)snprintf(line, sizeof line, "%u", round * 10000 + i);
+      (void)add_line(batch, line);
+    }
+    uint32_t done_to = 0;
+    assert_int_equal(stage->ops->process(stage, batch, &done_to, batch->n_records, NOW, &error), 0);
+    lc_batch_destroy(batch);
+  }
+  lc_batch *batch = make_batch();
+  (void)add_line(batch, "149999");
+  (void)add_line(batch, "149999");
+  uint32_t at = 0;
+  assert_int_equal(stage->ops->process(stage, batch, &at, 2, NOW + 10, &error), LC_EAGAIN);
+  offer(*state, stage, &(lc_dedup_options){.max_entries = 300000, .ttl_ns = 10}, LC_FIT_CHANGED);
+  assert_int_equal(at, 0);
+  assert_string_equal(run_at(stage, batch, NOW + 10, seen), "+-");
+  assert_stat(stage, "\"expired\":150000,");
+  done(stage, batch);
+}
+
 static void test_bad_options(void **state) {
   lc_test *test = *state;
   lc_stage *stage = NULL;
@@ -320,6 +389,8 @@ int main(void) {
       lc_test_case(test_per_source),
       lc_test_case(test_save_and_load),
       lc_test_case(test_breathes),
+      lc_test_case(test_takes_other_options_over),
+      lc_test_case(test_takes_another_size_over_between_two_steps),
       lc_test_case(test_bad_options),
       lc_test_case(test_closed),
       lc_test_case(test_out_of_memory),

@@ -93,6 +93,16 @@ static lc_dedup_table *saved_and_loaded(lc_dedup_table *table) {
   return again;
 }
 
+/* A table of another size in its place; back again when `max_entries` is what it was. */
+static lc_dedup_table *resized(lc_dedup_table *table, model *self, uint32_t max_entries) {
+  lc_dedup_table *other = make(max_entries, TTL);
+  lc_dedup_table_take(other, table);
+  lc_dedup_table_destroy(table);
+  self->max_entries = max_entries;
+  for (; self->n > max_entries; self->evictions++) model_remove_oldest(self);
+  return other;
+}
+
 /* One random life of a table beside its model. */
 static void live(uint64_t seed, uint32_t max_entries, uint64_t distinct, bool crowd) {
   model *self = calloc(1, sizeof *self);
@@ -107,6 +117,7 @@ static void live(uint64_t seed, uint32_t max_entries, uint64_t distinct, bool cr
     if (random_next(&seed) % 40 == 0) now -= 5000; /* the clock jumps back */
     if (random_next(&seed) % 50 == 0) now += 2 * TTL;
     if (random_next(&seed) % 30 == 0) table = saved_and_loaded(table);
+    if (random_next(&seed) % 30 == 0) table = resized(table, self, 1 + (uint32_t)(random_next(&seed) % (max_entries * 2)));
     uint32_t n = (uint32_t)(random_next(&seed) % 100) + 1;
     for (uint32_t i = 0; i < n; i++) keys[i] = key_of(random_next(&seed) % distinct, crowd);
     while (lc_dedup_table_expire(table, now, 3)) continue;
@@ -151,6 +162,22 @@ static void test_ttl_counts_from_first_sight(void **state) {
   }
   assert_false(lc_dedup_table_expire(table, 5000 + TTL, 10));
   assert_false(check_one(table, key));
+  lc_dedup_table_destroy(table);
+}
+
+static void test_another_ttl_counts_for_what_is_there(void **state) {
+  (void)state;
+  lc_dedup_table *table = make(10, TTL);
+  (void)lc_dedup_table_expire(table, 5000, 10);
+  assert_false(check_one(table, key_of(1, false)));
+  lc_dedup_table_set_ttl(table, 3 * TTL);
+  (void)lc_dedup_table_expire(table, 5000 + 3 * TTL - 1, 10);
+  assert_true(check_one(table, key_of(1, false)));
+  assert_false(check_one(table, key_of(2, false)));
+  lc_dedup_table_set_ttl(table, 2);
+  (void)lc_dedup_table_expire(table, 5000 + 3 * TTL, 10);
+  assert_false(check_one(table, key_of(1, false)));
+  assert_true(check_one(table, key_of(2, false)));
   lc_dedup_table_destroy(table);
 }
 
@@ -306,6 +333,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_is_exact),
       lc_test_case(test_ttl_counts_from_first_sight),
+      lc_test_case(test_another_ttl_counts_for_what_is_there),
       lc_test_case(test_clock_jumps),
       lc_test_case(test_expires_in_steps),
       lc_test_case(test_memory_is_bounded),

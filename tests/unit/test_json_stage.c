@@ -70,6 +70,15 @@ static void test_stop(void **state) {
   lc_resource_release(&stage->resource);
 }
 
+static void test_is_replaced_when_its_option_changes(void **state) {
+  lc_stage *live = make(*state, LC_ON_ERROR_DLQ), *same = make(*state, LC_ON_ERROR_DLQ),
+           *other = make(*state, LC_ON_ERROR_PASS);
+  assert_int_equal(live->resource.ops->fit(&live->resource, &same->resource), LC_FIT_SAME);
+  assert_int_equal(live->resource.ops->fit(&live->resource, &other->resource), LC_FIT_REPLACE);
+  lc_stage *const all[] = {live, same, other};
+  for (int i = 0; i < 3; i++) lc_resource_release(&all[i]->resource);
+}
+
 static void test_no_memory(void **state) {
   lc_test *test = *state;
   lc_json_stage_options options = {.on_error = LC_ON_ERROR_DLQ};
@@ -97,6 +106,7 @@ int main(void) {
       lc_test_case(test_pass),
       lc_test_case(test_drop_and_dlq),
       lc_test_case(test_stop),
+      lc_test_case(test_is_replaced_when_its_option_changes),
       lc_test_case(test_no_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
