@@ -24,6 +24,7 @@ typedef struct stdin_monitor {
   lc_monitor base; /* first */
   lc_stdin_monitor_options options;
   lc_multiline *multiline; /* owned; NULL: none */
+  struct stdin_monitor *described; /* counted: whose options wait for the end of the job; NULL: nobody's */
   lc_runtime *runtime;
   lc_source *source; /* one reference */
   int fd;            /* what is read: options.fd, or the same pipe or terminal opened once more */
@@ -38,8 +39,7 @@ typedef struct stdin_monitor {
   uint64_t position;
   lc_framing framing;
   char *rest; /* owned: bytes that are read and not used yet: an unfinished line, an open group */
-  uint32_t rest_len;
-  uint64_t bytes, lines_cut;
+  uint32_t rest_len, rest_size;
 } stdin_monitor;
 
 typedef struct stdin_job {
@@ -57,6 +57,7 @@ typedef struct stdin_job {
 static void next_job(stdin_monitor *monitor);
 static void give_out_rest(stdin_monitor *monitor);
 static void check_stopped(stdin_monitor *monitor);
+static void take_over(stdin_monitor *monitor);
 
 /* --- the pool's half --- */
 
@@ -183,10 +184,11 @@ static void job_done(uv_work_t *request, int status) {
   }
   if (monitor->multiline != NULL) lc_multiline_match_deinit(&job->match);
   free(job);
+  take_over(monitor);
   give_out_rest(monitor);
   check_stopped(monitor);
   if (monitor->ended) finish(monitor, failed);
-  else if (again) next_job(monitor);
+  else if (again || (monitor->flush && monitor->rest_len > 0)) next_job(monitor); /* the timer came meanwhile */
   else wait_readable(monitor);
 }
 
@@ -194,6 +196,7 @@ static void job_done(uv_work_t *request, int status) {
 static bool start_job(stdin_monitor *monitor) {
   stdin_job *job = calloc(1, sizeof *job);
   if (job == NULL) return false;
+  lc_source_label(monitor->source, monitor->base.labels);
   *job = (stdin_job){.monitor = monitor, .flush = monitor->flush, .rest = monitor->stopping};
   job->request.data = job;
   if (monitor->multiline != NULL && lc_multiline_match_init(monitor->multiline, &job->match) != 0) {
@@ -265,7 +268,6 @@ static int attach(stdin_monitor *monitor, lc_error *error) {
     free(source);
     return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
   }
-  lc_source_label(source, monitor->base.labels);
   int rc = lc_feed_attach(monitor->base.feed, source, error);
   if (rc != 0) {
     lc_source_release(source);
@@ -274,6 +276,14 @@ static int attach(stdin_monitor *monitor, lc_error *error) {
   monitor->source = source;
   monitor->position = source->resume_at;
   return 0;
+}
+
+static void set_max_line(stdin_monitor *monitor) {
+  uint64_t most = monitor->rest_size - 1, wanted = monitor->options.max_line;
+  monitor->framing.max_line = (uint32_t)(wanted < most ? wanted : most);
+  if (wanted <= most) return;
+  lc_log(LC_LOG_WARN, LOG, "so long a max_line needs larger batches: it holds from the next start on",
+         LC_I("max_line", wanted), LC_I("until_then", most));
 }
 
 static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc_error *error) {
@@ -285,10 +295,10 @@ static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc
   }
   int rc = lc_resource_opened(&base->resource, error); /* from now on, closing it closes what is there */
   if (rc != 0) return rc;
-  uint32_t block = lc_feed_block_size(feed);
-  monitor->rest = malloc(block);
+  monitor->rest_size = lc_feed_block_size(feed);
+  monitor->rest = malloc(monitor->rest_size);
   if (monitor->rest == NULL) return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
-  monitor->framing.max_line = monitor->options.max_line < block ? (uint32_t)monitor->options.max_line : block - 1;
+  set_max_line(monitor);
   rc = uv_timer_init(runtime->loop, &monitor->timer);
   if (rc != 0) return lc_error_set(error, LC_ESYS, "stdin_monitor: cannot make a timer: %s", uv_strerror(rc));
   monitor->timer_open = true;
@@ -336,6 +346,60 @@ static void stop_monitor(lc_monitor *base) {
 static const lc_monitor_ops monitor_ops = {
     .open = open_monitor, .start = start_monitor, .room = room_again, .settled = settled, .stop = stop_monitor};
 
+/* --- a reload --- */
+
+static bool same_options(const stdin_monitor *a, const stdin_monitor *b) {
+  return a->options.max_line == b->options.max_line && lc_multiline_same(a->multiline, b->multiline) &&
+         lc_labels_same(a->base.labels, b->base.labels);
+}
+
+/* Never replaced: what was read of the input and not given out is nowhere else. */
+static lc_fit fit(const lc_resource *res, const lc_resource *described) {
+  const stdin_monitor *monitor = (const stdin_monitor *)res, *other = (const stdin_monitor *)described;
+  if (monitor->options.fd != other->options.fd) return LC_FIT_REPLACE; /* not from a pipeline file */
+  return same_options(monitor->described != NULL ? monitor->described : monitor, other) ? LC_FIT_SAME : LC_FIT_CHANGED;
+}
+
+/* An open group goes on under the new rules; without any its lines are given out. */
+static void swap_multiline(stdin_monitor *monitor, stdin_monitor *other) {
+  lc_multiline *before = monitor->multiline;
+  if (lc_multiline_same(before, other->multiline)) return;
+  monitor->multiline = other->multiline;
+  other->multiline = before;
+  if (monitor->rest_len == 0 || !monitor->running || monitor->stopping) return;
+  int64_t wait = monitor->multiline != NULL ? lc_multiline_timeout(monitor->multiline) / LC_MILLISECOND : 0;
+  (void)uv_timer_start(&monitor->timer, on_timer, (uint64_t)wait, 0);
+}
+
+/* Between two jobs. What was read keeps its labels. */
+static void take_over(stdin_monitor *monitor) {
+  stdin_monitor *other = monitor->described;
+  if (other == NULL || monitor->busy) return;
+  monitor->described = NULL;
+  lc_labels *labels = monitor->base.labels;
+  monitor->base.labels = other->base.labels;
+  other->base.labels = labels;
+  swap_multiline(monitor, other);
+  monitor->options.max_line = other->options.max_line;
+  monitor->base.line_max = other->base.line_max;
+  set_max_line(monitor);
+  lc_resource_release(&other->base.resource);
+}
+
+static void forget_described(stdin_monitor *monitor) {
+  if (monitor->described != NULL) lc_resource_release(&monitor->described->base.resource);
+  monitor->described = NULL;
+}
+
+static void adopt(lc_resource *res, lc_resource *described) {
+  stdin_monitor *monitor = (stdin_monitor *)res;
+  forget_described(monitor); /* the last one counts */
+  if (monitor->stopping) return;
+  lc_resource_retain(described);
+  monitor->described = (stdin_monitor *)described;
+  take_over(monitor);
+}
+
 /* --- the resource --- */
 
 static void on_closed(uv_handle_t *handle) {
@@ -378,6 +442,7 @@ static void check_stopped(stdin_monitor *monitor) {
 static void close_monitor(lc_resource *res) {
   stdin_monitor *monitor = (stdin_monitor *)res;
   monitor->stopping = monitor->closing = true;
+  forget_described(monitor);
   check_stopped(monitor);
 }
 
@@ -396,7 +461,7 @@ static int write_stats(lc_resource *res, lc_buf *ret) {
 }
 
 static const lc_resource_ops resource_ops = {
-    .close = close_monitor, .destroy = destroy_monitor, .stats = write_stats};
+    .close = close_monitor, .destroy = destroy_monitor, .stats = write_stats, .fit = fit, .adopt = adopt};
 
 int lc_stdin_monitor_create(const lc_stdin_monitor_options *options, lc_registry *registry, const char *name,
                             const char *made_at, lc_monitor **ret, lc_error *error) {

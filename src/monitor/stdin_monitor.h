@@ -3,6 +3,9 @@
  *     lc_stdin_monitor_create(&(lc_stdin_monitor_options){.fd = 0}, registry, NULL, "pipeline.lua:3", &monitor,
  * &error);
  *
+ * A reload gives it other options in place, at the end of a read job; what was read keeps its labels, and an open group
+ * goes on under the new rules. It is never replaced: what was read and not given out is nowhere else.
+ *
  * Positions count on from the stored one; what was in flight when the process died is lost. The end of the input ends
  * the monitor (lc_monitor_finished).
  *

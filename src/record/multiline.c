@@ -1,6 +1,7 @@
 #include "record/multiline.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -13,6 +14,7 @@
 #define HEAP_LIMIT_KIB 1024u
 
 struct lc_multiline {
+  char *pattern;     /* owned */
   pcre2_code *code;  /* owned */
   bool match_starts; /* a line that matches starts a group; else one that does not */
   uint32_t max_lines;
@@ -54,9 +56,11 @@ int lc_multiline_create(const lc_multiline_options *options, lc_multiline **ret,
   if (options->timeout_ns < 0) return lc_error_set(error, LC_EINVAL, "multiline: `timeout` must not be negative");
   lc_multiline *multiline = calloc(1, sizeof *multiline);
   if (multiline == NULL) return lc_error_set(error, LC_ENOMEM, "multiline: out of memory");
-  int rc = compile(pattern, &multiline->code, error);
+  multiline->pattern = strdup(pattern);
+  int rc = multiline->pattern != NULL ? compile(pattern, &multiline->code, error)
+                                      : lc_error_set(error, LC_ENOMEM, "multiline: out of memory");
   if (rc != 0) {
-    free(multiline);
+    lc_multiline_destroy(multiline);
     return rc;
   }
   multiline->match_starts = (options->start != NULL) != options->negate;
@@ -70,7 +74,14 @@ int lc_multiline_create(const lc_multiline_options *options, lc_multiline **ret,
 void lc_multiline_destroy(lc_multiline *multiline) {
   if (multiline == NULL) return;
   pcre2_code_free(multiline->code);
+  free(multiline->pattern);
   free(multiline);
+}
+
+bool lc_multiline_same(const lc_multiline *a, const lc_multiline *b) {
+  if (a == NULL || b == NULL) return a == b;
+  return strcmp(a->pattern, b->pattern) == 0 && a->match_starts == b->match_starts && a->max_lines == b->max_lines &&
+         a->max_bytes == b->max_bytes && a->timeout_ns == b->timeout_ns;
 }
 
 int64_t lc_multiline_timeout(const lc_multiline *multiline) { return multiline->timeout_ns; }

@@ -34,6 +34,8 @@ typedef struct lc_multiline lc_multiline;
 /* LC_EINVAL when a pattern does not compile (the message says where), or both are given. */
 int lc_multiline_create(const lc_multiline_options *options, lc_multiline **ret, lc_error *error) LC_CHECK;
 void lc_multiline_destroy(lc_multiline *multiline); /* NULL is allowed */
+/* Whether both join in the same way. NULL joins nothing. */
+bool lc_multiline_same(const lc_multiline *a, const lc_multiline *b);
 int64_t lc_multiline_timeout(const lc_multiline *multiline);
 
 /* What one thread needs to match. */

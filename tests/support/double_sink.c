@@ -17,6 +17,7 @@ struct double_sink {
   lc_delivery *held[HELD];
   uint32_t n_held;
   uint32_t refused[8], n_refused;
+  const char *label; /* shown behind each line; NULL: none */
   lc_buf text;
   uint32_t count;
 };
@@ -26,6 +27,13 @@ static bool is_refused(const double_sink *self, uint32_t number) {
     if (self->refused[i] == number) return true;
   }
   return false;
+}
+
+static void add_label(double_sink *self, const lc_batch *batch, const lc_record *rec) {
+  const lc_labels *labels = rec->range < batch->n_ranges ? batch->ranges[rec->range].labels : NULL;
+  for (uint32_t i = 0; self->label != NULL && labels != NULL && i < labels->n; i++) {
+    if (strcmp(labels->items[i].name, self->label) == 0) lc_buf_addf(&self->text, " %s", labels->items[i].value);
+  }
 }
 
 /* Answers for one delivery, whose first record has `number` in the request: record by record, since a server's answer
@@ -39,6 +47,7 @@ static uint32_t answer(double_sink *self, lc_delivery *delivery, uint32_t number
     bool refused = is_refused(self, number + wanted);
     if (!refused) {
       lc_buf_add(&self->text, lc_batch_at(delivery->batch, rec->body), rec->body_len);
+      add_label(self, delivery->batch, rec);
       lc_buf_addc(&self->text, '\n');
       self->count++;
     }
@@ -132,6 +141,8 @@ double_sink *double_sink_create(lc_registry *registry, const char *name, double_
 }
 
 lc_sink *double_sink_base(double_sink *sink) { return &sink->base; }
+
+void double_sink_show_label(double_sink *sink, const char *name) { sink->label = name; }
 
 void double_sink_refuse(double_sink *sink, uint32_t number) {
   lc_require(sink->n_refused < 8);

@@ -128,11 +128,31 @@ static void test_bad_options(void **state) {
   assert_null(multiline);
 }
 
+static void test_the_same_or_not(void **state) {
+  (void)state;
+  const lc_multiline_options options[] = {{.start = "^S"},
+                                          {.start = "^S", .max_lines = LC_MULTILINE_LINES_DEFAULT},
+                                          {.continuation = "^S", .negate = true},
+                                          {.start = "^T"},
+                                          {.start = "^S", .negate = true},
+                                          {.start = "^S", .max_lines = 7},
+                                          {.start = "^S", .max_bytes = 7},
+                                          {.start = "^S", .timeout_ns = 7}};
+  lc_multiline *made[8];
+  for (int i = 0; i < 8; i++) assert_int_equal(lc_multiline_create(&options[i], &made[i], NULL), 0);
+  for (int i = 0; i < 8; i++) assert_int_equal(lc_multiline_same(made[0], made[i]), i < 3);
+  assert_true(lc_multiline_same(NULL, NULL));
+  assert_false(lc_multiline_same(made[0], NULL));
+  assert_false(lc_multiline_same(NULL, made[0]));
+  for (int i = 0; i < 8; i++) lc_multiline_destroy(made[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_start),           lc_test_case(test_continuation),    lc_test_case(test_negate),
       lc_test_case(test_limits),          lc_test_case(test_cut_line_closes), lc_test_case(test_match_limit),
       lc_test_case(test_bad_options),
+      lc_test_case(test_the_same_or_not),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
