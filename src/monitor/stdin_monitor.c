@@ -1,4 +1,4 @@
-#include "monitor/stdin_monitor.h"
+#include "monitor/stdin_inside.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,126 +14,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "monitor/file_options.h"
-#include "record/framing.h"
 
 #define LOG "stdin_monitor"
-#define JOB_BYTES (16u << 20)
 #define MAX_LINE_DEFAULT (UINT64_C(256) << 10)
-
-typedef struct stdin_monitor {
-  lc_monitor base; /* first */
-  lc_stdin_monitor_options options;
-  lc_multiline *multiline; /* owned; NULL: none */
-  struct stdin_monitor *described; /* counted: whose options wait for the end of the job; NULL: nobody's */
-  lc_runtime *runtime;
-  lc_source *source; /* one reference */
-  int fd;            /* what is read: options.fd, or the same pipe or terminal opened once more */
-  bool reopened;
-  uv_poll_t poll;
-  uv_timer_t timer; /* closes an open group */
-  bool poll_open, timer_open, polling;
-  bool running, starved, ended, stopping, stop_asked, stopped, closing, finished, closed_rest;
-  bool busy;       /* a job is under way */
-  bool flush;      /* the open group has timed out */
-  uint32_t n_closing;
-  uint64_t position;
-  lc_framing framing;
-  char *rest; /* owned: bytes that are read and not used yet: an unfinished line, an open group */
-  uint32_t rest_len, rest_size;
-} stdin_monitor;
-
-typedef struct stdin_job {
-  uv_work_t request;
-  stdin_monitor *monitor; /* the job has position, framing and rest */
-  lc_carrier carrier;
-  lc_multiline_match match;
-  lc_batch *batch;
-  bool filled; /* the batch goes to the loop */
-  bool rest; /* a stop: read no more, give out the rest */
-  bool flush, eof, again, group_open;
-  int error;
-} stdin_job;
 
 static void next_job(stdin_monitor *monitor);
 static void give_out_rest(stdin_monitor *monitor);
 static void check_stopped(stdin_monitor *monitor);
 static void take_over(stdin_monitor *monitor);
 
-/* --- the pool's half --- */
-
-/* Reads behind the rest. Returns the bytes in the block, or -1: nothing to be had now. */
-static int64_t read_block(stdin_job *job) {
-  stdin_monitor *monitor = job->monitor;
-  lc_batch *batch = job->batch;
-  memcpy(batch->base[0], monitor->rest, monitor->rest_len);
-  if (job->rest) {
-    job->eof = true;
-    return monitor->rest_len;
-  }
-  for (;;) {
-    ssize_t n = read(monitor->fd, batch->base[0] + monitor->rest_len, batch->data_cap - monitor->rest_len);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return job->flush ? (int64_t)monitor->rest_len : -1;
-    if (n < 0) job->error = errno;
-    if (n <= 0) job->eof = true; /* an error ends it too: there is no way to read on */
-    return n > 0 ? monitor->rest_len + n : monitor->rest_len;
-  }
-}
-
-/* Cuts the block into records; what is not used becomes the rest. False: no memory. */
-static bool frame_block(stdin_job *job, uint32_t len) {
-  stdin_monitor *monitor = job->monitor;
-  lc_batch *batch = job->batch;
-  lc_range *range = batch->n_ranges > 0 ? &batch->ranges[batch->n_ranges - 1]
-                                        : lc_batch_add_range(batch, monitor->source, monitor->position);
-  if (range == NULL) return false;
-  uint64_t before = range->end;
-  uint32_t begin = (uint32_t)(before - range->begin);
-  uint32_t at = lc_frame(&monitor->framing, batch, 0, len);
-  if (job->eof && at < len && !lc_frame_full(batch))
-    (void)lc_frame_rest(&monitor->framing, batch, at, len, LC_FRAME_ENDED);
-  if (monitor->multiline != NULL && batch->n_records > 0) {
-    bool full = len == batch->data_cap || lc_frame_full(batch);
-    uint32_t back = lc_multiline_join(monitor->multiline, &job->match, batch, 0, begin + batch->records[0].body,
-                                      job->eof || job->flush, full);
-    job->group_open = back > 0;
-  }
-  uint32_t used = (uint32_t)(range->end - before);
-  monitor->position = range->end;
-  monitor->rest_len = len - used;
-  memcpy(monitor->rest, batch->base[0] + used, monitor->rest_len);
-  batch->data_len = used;
-  if (job->eof && monitor->rest_len == 0) range->last = true;
-  return true;
-}
-
-static void run_job(uv_work_t *request) {
-  stdin_job *job = request->data;
-  uint64_t start = job->monitor->position;
-  for (;;) {
-    int64_t len = read_block(job);
-    if (len < 0) return;
-    job->batch->read_ns = lc_clock_wall();
-    if (!frame_block(job, (uint32_t)len)) {
-      job->error = ENOMEM;
-      job->eof = true;
-      return;
-    }
-    job->flush = false;
-    bool over = job->eof && job->monitor->rest_len == 0;
-    if (job->batch->n_records > 0 && lc_carrier_process(&job->carrier, job->batch) != LC_CARRIER_REFILL) {
-      job->filled = true;
-      job->again = !over;
-      job->eof = over;
-      return;
-    }
-    if (over) return;
-    job->again = job->monitor->position - start > JOB_BYTES || job->carrier.error.code != 0;
-    if (job->again) return;
-  }
-}
-
-/* --- the loop's half --- */
+/* --- reading --- */
 
 static void finish(stdin_monitor *monitor, bool unread) {
   if (monitor->finished || monitor->stopping) return;
@@ -192,6 +82,19 @@ static void job_done(uv_work_t *request, int status) {
   else wait_readable(monitor);
 }
 
+/* A reload may have changed the size of batches. Without memory for a larger rest blocks stay as they are. */
+static void fit_block(stdin_monitor *monitor, stdin_job *job) {
+  uint32_t size = job->batch->data_cap;
+  char *grown = size > monitor->rest_size ? realloc(monitor->rest, size) : NULL;
+  if (grown != NULL) {
+    monitor->rest = grown;
+    monitor->rest_size = size;
+  }
+  job->limit = size < monitor->rest_size ? size : monitor->rest_size;
+  uint64_t most = job->limit - 1, wanted = monitor->options.max_line;
+  monitor->framing.max_line = (uint32_t)(wanted < most ? wanted : most);
+}
+
 /* False: not now. */
 static bool start_job(stdin_monitor *monitor) {
   stdin_job *job = calloc(1, sizeof *job);
@@ -205,8 +108,9 @@ static bool start_job(stdin_monitor *monitor) {
   }
   job->batch = lc_feed_take(monitor->base.feed);
   if (job->batch != NULL) {
+    fit_block(monitor, job);
     lc_carrier_begin(monitor->base.feed, &job->carrier);
-    if (uv_queue_work(monitor->runtime->loop, &job->request, run_job, job_done) == 0) return true;
+    if (uv_queue_work(monitor->runtime->loop, &job->request, lc_stdin_job_run, job_done) == 0) return true;
     lc_feed_give_back(monitor->base.feed, job->batch);
     lc_feed_deliver(monitor->base.feed, &job->carrier, NULL);
   }
@@ -278,14 +182,6 @@ static int attach(stdin_monitor *monitor, lc_error *error) {
   return 0;
 }
 
-static void set_max_line(stdin_monitor *monitor) {
-  uint64_t most = monitor->rest_size - 1, wanted = monitor->options.max_line;
-  monitor->framing.max_line = (uint32_t)(wanted < most ? wanted : most);
-  if (wanted <= most) return;
-  lc_log(LC_LOG_WARN, LOG, "so long a max_line needs larger batches: it holds from the next start on",
-         LC_I("max_line", wanted), LC_I("until_then", most));
-}
-
 static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc_error *error) {
   stdin_monitor *monitor = (stdin_monitor *)base;
   base->feed = feed;
@@ -298,7 +194,6 @@ static int open_monitor(lc_monitor *base, lc_runtime *runtime, lc_feed *feed, lc
   monitor->rest_size = lc_feed_block_size(feed);
   monitor->rest = malloc(monitor->rest_size);
   if (monitor->rest == NULL) return lc_error_set(error, LC_ENOMEM, "stdin_monitor: out of memory");
-  set_max_line(monitor);
   rc = uv_timer_init(runtime->loop, &monitor->timer);
   if (rc != 0) return lc_error_set(error, LC_ESYS, "stdin_monitor: cannot make a timer: %s", uv_strerror(rc));
   monitor->timer_open = true;
@@ -349,7 +244,8 @@ static const lc_monitor_ops monitor_ops = {
 /* --- a reload --- */
 
 static bool same_options(const stdin_monitor *a, const stdin_monitor *b) {
-  return a->options.max_line == b->options.max_line && lc_multiline_same(a->multiline, b->multiline) &&
+  return strcmp(a->base.resource.name, b->base.resource.name) == 0 && a->options.max_line == b->options.max_line &&
+         lc_multiline_same(a->multiline, b->multiline) &&
          lc_labels_same(a->base.labels, b->base.labels);
 }
 
@@ -376,13 +272,14 @@ static void take_over(stdin_monitor *monitor) {
   stdin_monitor *other = monitor->described;
   if (other == NULL || monitor->busy) return;
   monitor->described = NULL;
+  char *name = monitor->base.resource.name;
+  monitor->base.resource.name = other->base.resource.name;
+  other->base.resource.name = name;
   lc_labels *labels = monitor->base.labels;
   monitor->base.labels = other->base.labels;
   other->base.labels = labels;
   swap_multiline(monitor, other);
   monitor->options.max_line = other->options.max_line;
-  monitor->base.line_max = other->base.line_max;
-  set_max_line(monitor);
   lc_resource_release(&other->base.resource);
 }
 
@@ -397,6 +294,7 @@ static void adopt(lc_resource *res, lc_resource *described) {
   if (monitor->stopping) return;
   lc_resource_retain(described);
   monitor->described = (stdin_monitor *)described;
+  monitor->base.line_max = monitor->described->base.line_max; /* the size of batches goes by it */
   take_over(monitor);
 }
 
@@ -483,7 +381,7 @@ int lc_stdin_monitor_create(const lc_stdin_monitor_options *options, lc_registry
   }
   if (rc == 0) {
     rc = lc_resource_init(&monitor->base.resource, registry, &resource_ops, "stdin_monitor", name,
-                          name != NULL ? name : "stdin_monitor:stdin", made_at, error);
+                          "stdin_monitor:stdin", made_at, error); /* whatever its name: there is one input */
   }
   if (rc != 0) {
     lc_multiline_destroy(monitor->multiline);

@@ -2,8 +2,8 @@
  *
  * A queue of deliveries, and one job at a time, which takes all that is queued. What fails stays at the head and is
  * tried again, 0.1 s to 5 s later, for ever: visible in the figures, logged at most every ten seconds, never dropped.
- * The whole sink may be lent to a read job instead, which then writes on the spot. Options that a reload brings wait for
- * the end of a job; the last ones count.
+ * The whole sink may be lent to a read job instead, which then writes on the spot. Options that a reload brings wait
+ * for the end of a job; the last ones count.
  *
  *     struct my_sink { lc_writer writer; int fd; };
  *     static const lc_writer_ops my_ops = {.write = my_write};

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "pipeline/inside.h"
 #include "support/follow.h"
 
 static int input; /* the descriptor that the next monitor reads; the test's own state, one test at a time */
@@ -164,15 +165,20 @@ static void test_waits_for_room(void **state) {
 }
 
 /* What a reload does with a monitor of the same identity. */
-static void offer(follow *self, const lc_stdin_monitor_options *options, lc_fit fit) {
+static void offer_named(follow *self, const char *name, const lc_stdin_monitor_options *options, lc_fit fit) {
   lc_error error = {0};
   lc_monitor *described = NULL;
   lc_resource *live = &self->monitor->resource;
-  assert_int_equal(lc_stdin_monitor_create(options, live->registry, NULL, "t.lua:1", &described, &error), 0);
+  assert_int_equal(lc_stdin_monitor_create(options, live->registry, name, "t.lua:1", &described, &error), 0);
+  assert_string_equal(live->identity, described->resource.identity);
   assert_int_equal(live->ops->fit(live, &described->resource), fit);
   if (fit == LC_FIT_CHANGED) live->ops->adopt(live, &described->resource);
   lc_resource_release(&described->resource);
   lc_registry_run(live->registry);
+}
+
+static void offer(follow *self, const lc_stdin_monitor_options *options, lc_fit fit) {
+  offer_named(self, NULL, options, fit);
 }
 
 /* All threads of the pool wait, so that a job of the monitor stays under way. */
@@ -234,6 +240,8 @@ static void test_takes_other_options_over(void **state) {
   put(ends[1], "four\n");
   follow_until(&self, "one\nhalf a l prod\ntwo prod\nthree prod\nfour\n");
   follow_wait(&self, is_idle);
+  offer_named(&self, "in", &options, LC_FIT_CHANGED);
+  assert_string_equal(self.monitor->resource.name, "in");
   options.fd = 77; /* not from a pipeline file */
   offer(&self, &options, LC_FIT_REPLACE);
   options.fd = ends[0];
@@ -245,6 +253,50 @@ static void test_takes_other_options_over(void **state) {
   assert_string_equal(follow_text(&self), "one\nhalf a l prod\ntwo prod\nthree prod\nfour\na longer line\n");
   assert_true(follow_healthy(&self));
   follow_deinit(&self);
+  close(ends[0]);
+}
+
+static void put_many(int fd, char what, size_t n) {
+  char *bytes = malloc(n);
+  assert_non_null(bytes);
+  memset(bytes, what, n);
+  assert_int_equal(write(fd, bytes, n), n);
+  free(bytes);
+}
+
+/* Another length of lines goes with another size of batches, also for what was read before. */
+static void test_another_size_of_batches(void **state) {
+  follow self;
+  int ends[2];
+  assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+  assert_true(fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) >= 1 << 20);
+  begin(&self, *state, ends[0], NULL);
+  max_line = 1 << 20;
+  follow_start(&self, false);
+  lc_pipeline *pipeline = self.engine->pipelines[0];
+  put_many(ends[1], 'x', 1000000);
+  follow_wait(&self, has_read);
+  offer(&self, &(lc_stdin_monitor_options){.fd = ends[0], .max_line = 10}, LC_FIT_CHANGED);
+  assert_int_equal(lc_pipeline_block_size(pipeline), LC_BLOCK_SIZE);
+  lc_batch_pool_resize(pipeline->pool, pipeline->memory, LC_BLOCK_SIZE);
+  put(ends[1], "x\nnext\n");
+  follow_until(&self, "xxxxxxxxxx\nnext\n");
+  follow_wait(&self, has_read);
+  offer(&self, &(lc_stdin_monitor_options){.fd = ends[0], .max_line = 900000}, LC_FIT_CHANGED);
+  lc_batch_pool_resize(pipeline->pool, pipeline->memory, lc_pipeline_block_size(pipeline));
+  put_many(ends[1], 'y', 900000);
+  put(ends[1], "\n");
+  follow_until_count(&self, 3);
+  assert_int_equal(strlen(follow_text(&self)), 16 + 900001);
+  put_many(ends[1], 'z', 600000); /* a half line that is given out by a stop, when batches are small again */
+  follow_wait(&self, has_read);
+  lc_batch_pool_resize(pipeline->pool, pipeline->memory, LC_BLOCK_SIZE);
+  lc_engine_stop(self.engine, 5 * LC_SECOND);
+  follow_wait_finished(&self);
+  assert_int_equal(double_sink_count(self.sink), 4);
+  assert_true(follow_healthy(&self));
+  follow_deinit(&self);
+  close(ends[1]);
   close(ends[0]);
 }
 
@@ -331,6 +383,7 @@ int main(void) {
       lc_test_case(test_pipe),   lc_test_case(test_file_keeps_its_place), lc_test_case(test_two_runs_on_one_state),
       lc_test_case(test_groups), lc_test_case(test_long_lines),           lc_test_case(test_waits_for_room),
       lc_test_case(test_takes_other_options_over),
+      lc_test_case(test_another_size_of_batches),
       lc_test_case(test_an_open_group_goes_on),
       lc_test_case(test_waits_for_the_end_of_a_job),
   };
