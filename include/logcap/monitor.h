@@ -26,6 +26,8 @@ typedef struct lc_monitor_ops {
   void (*stop)(lc_monitor *monitor);
   /* Optional, before start, may block: whether a stored source can be read again from its cursor. Without it: no. */
   bool (*replayable)(lc_monitor *monitor, const lc_stored_source *stored);
+  /* Optional, and only while it is not open: how it joins lines, or NULL. For tests of pipelines. */
+  const struct lc_multiline *(*multiline)(const lc_monitor *monitor);
 } lc_monitor_ops;
 
 struct lc_monitor {

@@ -16,6 +16,7 @@ typedef struct lc_runtime {
   const char *state_dir;
   bool once; /* read what is there, then stop */
   uint64_t drain_ms;    /* after a reload, so long may what is named no more drain; 0: 30 s */
+  const int64_t *clock_ns; /* the wall clock of a test, which moves it (loop thread); NULL: the real one */
   uint64_t patience_ms; /* with `once`: so long may all sinks settle nothing before the run gives up; 0: 30 s */
 } lc_runtime;
 

@@ -58,6 +58,9 @@ typedef struct lc_sink_ops {
   int (*sync)(lc_sink *sink, lc_error *error);
   /* Optional. The commit that the last snapshot went into is done (ok) or failed. */
   void (*committed)(lc_sink *sink, bool ok);
+  /* Optional, and only while it is not open: how it would spell a record, with its newline, and where it would put it
+   * (left empty when there is but one place). For tests of pipelines, whose sinks write nothing. 0 or LC_ENOMEM. */
+  int (*show)(lc_sink *sink, const lc_batch *batch, const lc_record *rec, struct lc_buf *line, struct lc_buf *place);
 } lc_sink_ops;
 
 struct lc_sink {

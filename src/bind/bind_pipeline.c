@@ -82,7 +82,10 @@ static void take_part(lua_State *L, struct draft *draft, const char *option, int
   if (lc_generation_check_part(lc_state_of(L)->generation, draft->parts, draft->n_parts, part, &error) != 0) {
     lc_raise(L, KIND ": %s", error.message);
   }
-  draft->pointers[draft->n_parts++] = handle->resource; /* first member of monitors, stages and sinks alike */
+  void **pointer = &draft->pointers[draft->n_parts++];
+  if (lc_generation_stand_in(lc_state_of(L)->generation, role, handle->resource, pointer, &error) != 0) {
+    lc_raise(L, KIND ": %s", error.message);
+  }
   draft->count[role]++;
   lua_pushvalue(L, -1);
   lua_rawseti(L, anchor, (int)draft->n_parts);

@@ -23,12 +23,16 @@ struct lc_generation {
   size_t n_pipelines;
   lc_part *parts; /* owned */
   size_t n_parts;
+  const lc_generation_doubles *doubles; /* while it loads; NULL: none */
 };
 
 /* Whether a pipeline of this name may be made / this resource may be part of it, beside the `n` that it has already. */
 int lc_generation_check_name(const lc_generation *generation, const char *name, lc_error *error) LC_CHECK;
 int lc_generation_check_part(const lc_generation *generation, const lc_part *own, size_t n, const lc_part *part,
                              lc_error *error) LC_CHECK;
+/* What stands in a pipeline for this monitor, stage or sink: in tests a double, else itself. */
+int lc_generation_stand_in(const lc_generation *generation, lc_role role, lc_resource *resource, void **ret,
+                           lc_error *error) LC_CHECK;
 /* Takes the pipeline over, and references to its parts (their `pipeline` is not looked at, their `claim` copied). On
  * failure (LC_ENOMEM) nothing is taken. */
 int lc_generation_add(lc_generation *generation, lc_pipeline *pipeline, const char *name, const char *made_at,

@@ -52,6 +52,15 @@ int lc_generation_check_part(const lc_generation *generation, const lc_part *own
   return rc;
 }
 
+int lc_generation_stand_in(const lc_generation *generation, lc_role role, lc_resource *resource, void **ret,
+                           lc_error *error) {
+  const lc_generation_doubles *doubles = generation->doubles;
+  *ret = resource; /* the first member of monitors, stages and sinks alike */
+  if (doubles == NULL || role == LC_ROLE_STAGE) return 0;
+  if (role == LC_ROLE_SINK) return doubles->sink(doubles->arg, (lc_sink *)resource, (lc_sink **)ret, error);
+  return doubles->monitor(doubles->arg, (lc_monitor *)resource, (lc_monitor **)ret, error);
+}
+
 static bool grow(void **table, size_t count, size_t more, size_t size) {
   void *grown = realloc(*table, (count + more) * size);
   if (grown == NULL) return false;
@@ -130,8 +139,14 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
   lc_generation *generation = calloc(1, sizeof *generation);
   if (generation == NULL) return lc_error_set(error, LC_ENOMEM, "out of memory for the pipeline files");
   const lc_state_options state_options = {
-      .registry = registry, .loop = options->loop, .made_at = files[0], .allow = options->allow,
-      .n_allow = options->n_allow};
+      .registry = registry,
+      .loop = options->loop,
+      .made_at = files[0],
+      .allow = options->allow,
+      .n_allow = options->n_allow,
+      .clock_ns = options->doubles != NULL ? options->doubles->clock_ns : NULL,
+  };
+  generation->doubles = options->doubles;
   int rc = lc_state_create(&state_options, &generation->state, error);
   if (rc == 0) generation->state->generation = generation;
   for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], options->load_ns, error);
@@ -140,6 +155,7 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
     lc_generation_destroy(generation);
     return rc;
   }
+  generation->doubles = NULL;
   generation->state->generation = NULL; /* functions that run later make no pipelines */
   *ret = generation;
   return 0;

@@ -22,11 +22,20 @@
 
 typedef struct lc_generation lc_generation;
 
+/* For tests: what stands in a pipeline for a monitor or a sink of its file. The double is borrowed. */
+typedef struct lc_generation_doubles {
+  int (*monitor)(void *arg, lc_monitor *original, lc_monitor **ret, lc_error *error);
+  int (*sink)(void *arg, lc_sink *original, lc_sink **ret, lc_error *error);
+  void *arg;
+  const int64_t *clock_ns; /* the wall clock that os.time and os.date tell */
+} lc_generation_doubles;
+
 typedef struct lc_generation_options {
   const char *const *allow; /* names that pipeline files see beyond the allow-list; may be NULL when n_allow is 0 */
   size_t n_allow;
   uv_loop_t *loop; /* whose pool closes the Lua state at its end; NULL: it is closed on the spot */
   int64_t load_ns; /* how long one file may take to load; 0: 10 seconds */
+  const lc_generation_doubles *doubles; /* borrowed while it loads; NULL: none */
 } lc_generation_options;
 
 /* Every file must describe at least one pipeline. On failure what was described is released: it leaves the registry

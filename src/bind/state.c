@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "bind/handle.h"
 #include "bind/module.h"
+#include "bind/test_clock.h"
 
 #define FILE_MAX (UINT64_C(16) << 20) /* bytes of a pipeline file */
 #define TRACE_FRAMES 3
@@ -140,6 +141,7 @@ int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) {
 static int setup(lua_State *L) {
   const lc_state_options *options = lua_touserdata(L, 1);
   luaL_openlibs(L);
+  if (options->clock_ns != NULL) lc_test_clock_setup(L, options->clock_ns);
   lua_pushlightuserdata(L, (void *)(uintptr_t)&roots_key);
   lua_newtable(L);
   lua_rawset(L, LUA_REGISTRYINDEX);

@@ -46,6 +46,7 @@ typedef struct lc_state_options {
   const char *const *allow; /* names to grant beyond the allow-list: "io", "os", "ffi", ... */
   size_t n_allow;
   bool unrestricted; /* all of Lua is visible, for tools and tests */
+  const int64_t *clock_ns; /* the wall clock that os.time and os.date tell, in tests; NULL: the real one */
 } lc_state_options;
 
 int lc_state_create(const lc_state_options *options, lc_state **ret, lc_error *error) LC_CHECK;

@@ -167,12 +167,17 @@ static void stop_monitor(lc_monitor *base) {
   lc_file_check_stopped(monitor);
 }
 
+static const struct lc_multiline *get_multiline(const lc_monitor *base) {
+  return ((const lc_file_monitor *)(const void *)base)->multiline;
+}
+
 static const lc_monitor_ops monitor_ops = {.open = open_monitor,
                                            .start = start_monitor,
                                            .room = room_again,
                                            .settled = lc_file_settled,
                                            .stop = stop_monitor,
-                                           .replayable = lc_file_replayable};
+                                           .replayable = lc_file_replayable,
+                                           .multiline = get_multiline};
 
 /* --- creation --- */
 

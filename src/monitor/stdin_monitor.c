@@ -238,8 +238,16 @@ static void stop_monitor(lc_monitor *base) {
   check_stopped(monitor);
 }
 
-static const lc_monitor_ops monitor_ops = {
-    .open = open_monitor, .start = start_monitor, .room = room_again, .settled = settled, .stop = stop_monitor};
+static const struct lc_multiline *get_multiline(const lc_monitor *base) {
+  return ((const stdin_monitor *)(const void *)base)->multiline;
+}
+
+static const lc_monitor_ops monitor_ops = {.open = open_monitor,
+                                           .start = start_monitor,
+                                           .room = room_again,
+                                           .settled = settled,
+                                           .stop = stop_monitor,
+                                           .multiline = get_multiline};
 
 /* --- a reload --- */
 

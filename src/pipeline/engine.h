@@ -37,6 +37,13 @@ void lc_engine_start(lc_engine *engine, void (*finished)(void *arg, const lc_eng
 void lc_engine_stop(lc_engine *engine, int64_t within_ns);
 void lc_engine_destroy(lc_engine *engine);
 
+/* For tests, which drive the clock (lc_runtime.clock_ns): calls the stages' ticks, which no timer does then. */
+void lc_engine_tick(lc_engine *engine);
+/* Whether nothing is under way between monitors and sinks, but in pipelines that stopped. */
+bool lc_engine_at_rest(const lc_engine *engine);
+/* Why the first of the pipelines that stopped did so; NULL: none did. */
+const char *lc_engine_failure(const lc_engine *engine);
+
 /* JSON objects, appended to `ret`. audit: one entry per pipeline and sink with every term, `balanced` and `reasons`.
  * status: pipelines, monitors, sinks, resources and their figures. positions: sources with a cursor per sink. */
 int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced);

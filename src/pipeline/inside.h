@@ -14,6 +14,7 @@
 
 #include <uv.h>
 
+#include "base/clock.h"
 #include "io/store.h"
 #include "logcap/monitor.h"
 #include "logcap/sink.h"
@@ -206,6 +207,11 @@ lc_edge *lc_edge_create(lc_pipeline *pipeline, lc_sink *sink);
 void lc_edge_destroy(lc_edge *edge);
 /* Gives every stream as many cursors as the pipeline has slots. */
 int lc_pipeline_fit_cursors(lc_pipeline *pipeline) LC_CHECK;
+
+static inline int64_t lc_engine_wall(const lc_engine *engine) {
+  const int64_t *driven = engine->runtime->clock_ns;
+  return driven != NULL ? *driven : lc_clock_wall();
+}
 
 /* pipeline.c */
 /* The largest line that one of its monitors may deliver, at least LC_BLOCK_SIZE. */

@@ -230,7 +230,7 @@ bool lc_pipeline_pump(lc_pipeline *pipeline) {
   if (pipeline->pumping) return false;
   pipeline->pumping = true;
   int64_t until = lc_clock_mono() + TURN_NS;
-  int64_t now_ns = lc_clock_wall();
+  int64_t now_ns = lc_engine_wall(pipeline->engine);
   bool more = false;
   while (pipeline->first != NULL && !pipeline->failed && !pipeline->dead_under_way) {
     if (!step(pipeline, now_ns)) break;

@@ -31,5 +31,6 @@ int lc_pipeline_create(const lc_pipeline_options *options, lc_registry *registry
     LC_CHECK;
 void lc_pipeline_retain(lc_pipeline *pipeline);
 void lc_pipeline_release(lc_pipeline *pipeline);
+bool lc_pipeline_failed(const lc_pipeline *pipeline); /* a stage stopped it */
 
 #endif

@@ -389,6 +389,18 @@ static void sink_adopt(lc_writer *writer, lc_writer *described) {
   start_timer(self, TEND_LEAST_MS);
 }
 
+static int sink_show(lc_sink *sink, const lc_batch *batch, const lc_record *rec, lc_buf *line, lc_buf *place) {
+  const file_sink *self = of_sink(sink);
+  lc_encoder encoder = {.format = self->options.format, .metadata = self->options.metadata};
+  lc_path_values values;
+  lc_path_values_reset(&values);
+  (void)lc_path_values_take(self->template, batch, rec, &values);
+  int rc = lc_path_template_render(self->template, &values, place);
+  if (rc == 0) rc = lc_encode_record(&encoder, batch, rec, line);
+  lc_encoder_deinit(&encoder);
+  return rc;
+}
+
 static const lc_writer_ops plain_ops = {.open = sink_open,
                                         .write = sink_write,
                                         .tend = sink_tend,
@@ -399,7 +411,8 @@ static const lc_writer_ops plain_ops = {.open = sink_open,
                                         .fit = sink_fit,
                                         .adopt = sink_adopt,
                                         .snapshot = sink_snapshot,
-                                        .committed = sink_committed};
+                                        .committed = sink_committed,
+                                        .show = sink_show};
 static const lc_writer_ops synced_ops = {.open = sink_open,
                                          .write = sink_write,
                                          .sync = sink_sync,
@@ -411,7 +424,8 @@ static const lc_writer_ops synced_ops = {.open = sink_open,
                                          .fit = sink_fit,
                                          .adopt = sink_adopt,
                                          .snapshot = sink_snapshot,
-                                         .committed = sink_committed};
+                                         .committed = sink_committed,
+                                        .show = sink_show};
 
 int lc_file_sink_create(const lc_file_sink_options *options, lc_registry *registry, const char *name,
                         const char *made_at, lc_sink **ret, lc_error *error) {

@@ -143,12 +143,22 @@ static void stdout_adopt(lc_writer *writer, lc_writer *described) {
   ((stdout_sink *)(void *)writer)->options = ((stdout_sink *)(void *)described)->options;
 }
 
+static int stdout_show(lc_sink *sink, const lc_batch *batch, const lc_record *rec, lc_buf *line, lc_buf *place) {
+  const stdout_sink *self = (const stdout_sink *)(const void *)sink;
+  lc_encoder encoder = {.format = self->options.format, .metadata = self->options.metadata};
+  (void)place;
+  int rc = lc_encode_record(&encoder, batch, rec, line);
+  lc_encoder_deinit(&encoder);
+  return rc;
+}
+
 static const lc_writer_ops stdout_ops = {.open = stdout_open,
                                          .write = stdout_write,
                                          .destroy = stdout_destroy,
                                          .fit = stdout_fit,
                                          .adopt = stdout_adopt,
-                                         .stats = stdout_stats};
+                                         .stats = stdout_stats,
+                                         .show = stdout_show};
 
 int lc_stdout_sink_create(const lc_stdout_sink_options *options, lc_registry *registry, const char *name,
                           const char *made_at, lc_sink **ret, lc_error *error) {

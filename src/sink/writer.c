@@ -341,7 +341,8 @@ int lc_writer_init(lc_writer *writer, const lc_writer_ops *ops, lc_registry *reg
                                    .write = writer_write,
                                    .unlend = writer_unlend,
                                    .snapshot = ops->snapshot,
-                                   .committed = ops->committed};
+                                   .committed = ops->committed,
+                                   .show = ops->show};
   writer->sink.ops = &writer->sink_ops;
   int rc = lc_resource_init(&writer->sink.resource, registry, &resource_ops, kind, name, identity, made_at, error);
   if (rc != 0) {

@@ -51,12 +51,13 @@ typedef struct lc_writer_ops {
   /* Optional: as in lc_sink_ops. */
   int (*snapshot)(lc_sink *sink, struct lc_changes *changes, lc_error *error);
   void (*committed)(lc_sink *sink, bool ok);
+  int (*show)(lc_sink *sink, const lc_batch *batch, const lc_record *rec, lc_buf *line, lc_buf *place);
 } lc_writer_ops;
 
 struct lc_writer {
   lc_sink sink; /* first: a writer is a sink */
   const lc_writer_ops *ops;
-  lc_sink_ops sink_ops; /* what `sink.ops` points to: the writer's, with the kind's snapshot and committed */
+  lc_sink_ops sink_ops; /* what `sink.ops` points to: the writer's, with the kind's snapshot, committed and show */
   lc_runtime *runtime;  /* borrowed; NULL until open */
   struct lc_writer_work *work; /* owned: queue, job, timer */
 };
