@@ -268,6 +268,25 @@ static int read_file(const char *path, lc_buf *text, lc_error *error) {
   return rc;
 }
 
+static bool has_dots(const char *folder) {
+  for (const char *part = folder; part != NULL; part = strchr(part, '/')) {
+    while (*part == '/') part++;
+    size_t len = strcspn(part, "/");
+    if ((len == 1 && part[0] == '.') || (len == 2 && part[0] == '.' && part[1] == '.')) return true;
+  }
+  return false;
+}
+
+/* The folder on the top of the stack without `.` and `..`: paths of outputs and identities are made of it. */
+static void resolve_dots(lua_State *L) {
+  if (!has_dots(lua_tostring(L, -1))) return;
+  char *real = realpath(lua_tostring(L, -1), NULL);
+  if (real == NULL) luaL_error(L, "cannot tell the folder %s: %s", lua_tostring(L, -1), strerror(errno));
+  lua_pop(L, 1);
+  lua_pushstring(L, real);
+  free(real);
+}
+
 /* roots["@" .. path] = the absolute folder that holds it. */
 static int note_root(lua_State *L) {
   const char *path = lua_tostring(L, 1);
@@ -282,6 +301,7 @@ static int note_root(lua_State *L) {
     lua_pushlstring(L, path, (size_t)(slash - path));
     lua_concat(L, 3);
   }
+  resolve_dots(L);
   push_roots(L);
   lua_pushfstring(L, "@%s", path);
   lua_pushvalue(L, -3);

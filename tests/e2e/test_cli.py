@@ -582,3 +582,16 @@ def test_status_counts_the_records_of_every_resource(lc, stages, expected):
         return {r["kind"]: (r["records_in"], r["records_out"]) for r in lc.status()["resources"] if r["kind"] in expected}
     wait_until(lambda: counts() == expected, what=f"{expected}, last {counts()}")
     lc.finish(daemon)
+
+
+@pytest.mark.parametrize("spelling", ["./pipeline.lua", "sub/../pipeline.lua", "sub/.././/pipeline.lua"])
+def test_dots_in_the_path_of_a_pipeline_file(lc, spelling):
+    lc.write("sub/x", "")
+    lc.write("in.log", "a\n")
+    lc.pipeline("""
+      logcap.pipeline { name = "t", from = logcap.file_monitor { paths = { "in.log" }, start = "beginning" },
+        to = logcap.file_sink { path = "out.log", format = "raw" } }
+    """)
+    done = lc.call("run", "--once", spelling)
+    assert done.returncode == 0, done.stderr
+    assert lc.read("out.log") == b"a\n"
