@@ -119,7 +119,11 @@ static int parse_words(parser *self) {
   while (self->at < self->argc) {
     const char *word = self->argv[self->at++];
     int code = -1;
-    if (options && strcmp(word, "--") == 0) {
+    if (options && strcmp(word, "--") == 0 && self->cli->verb == LC_VERB_TEST) {
+      self->cli->rest = (const char *const *)(self->argv + self->at);
+      self->cli->n_rest = (size_t)(self->argc - self->at);
+      return -1;
+    } else if (options && strcmp(word, "--") == 0) {
       options = false;
     } else if (options && asks_help(word)) {
       lc_help_print(self->cli->verb, stdout);
@@ -169,6 +173,7 @@ int lc_cli_parse(int argc, char **argv, lc_cli *ret, FILE *err) {
   }
   const char *word = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
   int code = find_verb(&self, word, &ret->verb);
+  if (code < 0 && ret->verb == LC_VERB_TEST) ret->log_level = LC_LOG_ERROR; /* what specs provoke is no news */
   if (code < 0) code = parse_words(&self);
   if (code < 0) code = check_count(&self);
   if (code < 0 && ret->verb == LC_VERB_HELP) code = show_help(&self);

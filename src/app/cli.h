@@ -6,7 +6,8 @@
  *     ... cli.verb, cli.files ...
  *     lc_cli_free(&cli);
  *
- * Options follow the verb, as `--name value` or `--name=value`; `--` ends them. What is unknown is refused with the
+ * Options follow the verb, as `--name value` or `--name=value`; `--` ends them. Behind it stand files, or, with `test`,
+ * what busted gets. What is unknown is refused with the
  * nearest name.
  *
  * Thread: main. */
@@ -31,6 +32,7 @@ typedef enum lc_verb {
   LC_VERB_POSITIONS,
   LC_VERB_RELOAD,
   LC_VERB_STOP,
+  LC_VERB_TEST,
   LC_VERB_VERSION,
   LC_VERB_HELP,
   LC_VERBS
@@ -46,6 +48,9 @@ typedef struct lc_cli {
   size_t n_allow;
   const char **files; /* owned; the strings are argv's; for `help`: the verb asked about */
   size_t n_files;
+  const char *filter; /* NULL: not given */
+  const char *const *rest;       /* what stands behind `--`, for who takes it; argv's */
+  size_t n_rest;
 } lc_cli;
 
 /* Returns -1 when there is a verb to run, which must be freed then; else the exit code. Help goes to stdout, errors to

@@ -9,6 +9,8 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
 
 const lc_cli_option lc_cli_options[] = {
+    {"--filter", LC_CLI_VALUE, ON(TEST), offsetof(lc_cli, filter), "PATTERN", NULL,
+     "run only the tests whose names match this Lua pattern"},
     {"--once", LC_CLI_FLAG, ON(RUN), offsetof(lc_cli, once), NULL, NULL,
      "read each file to the size it has now, deliver all of it, and exit"},
     {"--watch", LC_CLI_FLAG, ON(RUN), offsetof(lc_cli, watch), NULL, NULL,
@@ -18,9 +20,11 @@ const lc_cli_option lc_cli_options[] = {
      "else /var/lib/logcap for root, else $XDG_STATE_HOME/logcap or ~/.local/state/logcap"},
     {"--log-level", LC_CLI_WORD, ON(RUN), offsetof(lc_cli, log_level), "LEVEL", levels,
      "the least level of logcap's own log: debug, info (default), warn or error"},
+    {"--log-level", LC_CLI_WORD, ON(TEST), offsetof(lc_cli, log_level), "LEVEL", levels,
+     "the least level of what the pipelines log: debug, info (print shows), warn or error (default)"},
     {"--log-format", LC_CLI_WORD, ON(RUN), offsetof(lc_cli, log_format), "FORMAT", formats,
      "text, json, or auto (default): text on a terminal, JSON lines elsewhere"},
-    {"--allow", LC_CLI_LIST, ON(RUN) | ON(CHECK), offsetof(lc_cli, allow), "NAME", NULL,
+    {"--allow", LC_CLI_LIST, ON(RUN) | ON(CHECK) | ON(TEST), offsetof(lc_cli, allow), "NAME", NULL,
      "let pipeline files use NAME (io, os, ffi, debug, ...); may be given several times"},
     {"--json", LC_CLI_FLAG, ON(STATUS) | ON(AUDIT) | ON(POSITIONS), offsetof(lc_cli, json), NULL, NULL,
      "print JSON instead of text"},
@@ -99,6 +103,31 @@ const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
          "Examples:\n"
          "  logcap stop\n"
          "  logcap stop --state-dir ./state\n"},
+    [LC_VERB_TEST] =
+        {"test", "[FILE...] [-- ARG...]", 0, SIZE_MAX, "run the specs of pipeline files",
+         "FILE is a spec, a folder with specs (*_spec.lua), or a pipeline file, whose spec stands beside it or in the\n"
+         "folder spec there: shop.lua has shop_spec.lua or spec/shop_spec.lua. Without a FILE: the folder ./spec.\n"
+         "Specs are written for busted (install the package lua-busted). What follows -- goes to it.\n"
+         "Exit 0 when all passed, 1 when not.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap test                                     all specs below ./spec\n"
+         "  logcap test shop.lua --filter 'debug lines'\n"
+         "  logcap test -- --output=TAP\n"
+         "\n"
+         "A spec to start with, spec/shop_spec.lua:\n"
+         "  local testing = require \"logcap.testing\"\n"
+         "  describe(\"shop\", function()\n"
+         "    local p\n"
+         "    before_each(function() p = testing.load(\"../shop.lua\") end)\n"
+         "    after_each(function() p:close() end)\n"
+         "    it(\"drops debug lines\", function()\n"
+         "      p:feed(\"shop\", { { level = \"debug\" }, { level = \"info\" } })\n"
+         "      local out = p:drain()\n"
+         "      assert.same({ { level = \"info\" } }, out.records.file_sink)\n"
+         "      assert.same({ filtered = 1 }, out.dropped)\n"
+         "    end)\n"
+         "  end)\n"},
     [LC_VERB_VERSION] = {"version", "", 0, 0, "print the version", "Example:\n  logcap version\n"},
     [LC_VERB_HELP] =
         {"help", "[VERB]", 0, 1, "explain a verb by example",
