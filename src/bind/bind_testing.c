@@ -78,12 +78,12 @@ static lc_trial_part *check_part(lua_State *L, lc_trial *trial, bool sink) {
 /* feed(trial, part, source, text) */
 static int trial_feed(lua_State *L) {
   lc_trial *trial = check_trial(L);
-  lc_monitor *monitor = check_part(L, trial, false)->monitor;
+  const lc_trial_part *part = check_part(L, trial, false);
   const char *source = luaL_checkstring(L, 3);
   size_t len = 0;
   const char *text = luaL_checklstring(L, 4, &len);
   lc_error error = {0};
-  return lc_trial_feed(trial, monitor, source, text, len, &error) == 0 ? 0 : give_up(L, &error);
+  return lc_trial_feed(trial, part, source, text, len, &error) == 0 ? 0 : give_up(L, &error);
 }
 
 static int64_t check_duration(lua_State *L, int index) {

@@ -134,8 +134,8 @@ static int open_engine(lc_trial *trial, lc_error *error) {
 
 static void on_finished(void *arg, const lc_engine_result *result) {
   lc_trial *trial = arg;
+  (void)result;
   trial->finished = true;
-  trial->result = *result;
 }
 
 int lc_trial_open(const char *const *files, size_t n, const lc_trial_options *options, lc_trial **ret,
@@ -167,16 +167,18 @@ int lc_trial_open(const char *const *files, size_t n, const lc_trial_options *op
 
 /* --- running --- */
 
+/* Whether a stage has stopped the pipeline that the monitor feeds. */
+static bool is_stopped(const lc_trial *trial, const lc_trial_part *part) {
+  const lc_generation *generation = trial->generation;
+  size_t i = 0;
+  while (strcmp(generation->names[i], part->pipeline) != 0) i++;
+  return lc_pipeline_failed(generation->pipelines[i]);
+}
+
 static bool monitors_wait(const lc_trial *trial) {
-  size_t n = 0;
-  lc_pipeline *const *pipelines = lc_generation_pipelines(trial->generation, &n);
   for (size_t i = 0; i < trial->n_parts; i++) {
     const lc_trial_part *part = &trial->parts[i];
-    if (part->monitor == NULL || !lc_fed_monitor_waits(part->monitor)) continue;
-    for (size_t p = 0; p < n; p++) {
-      bool own = strcmp(trial->generation->names[p], part->pipeline) == 0;
-      if (own && !lc_pipeline_failed(pipelines[p])) return true;
-    }
+    if (part->monitor != NULL && lc_fed_monitor_waits(part->monitor) && !is_stopped(trial, part)) return true;
   }
   return false;
 }
@@ -197,15 +199,13 @@ static int run_to_rest(lc_trial *trial, lc_error *error) {
   }
 }
 
-static int check_runs(const lc_trial *trial, lc_error *error) {
-  if (!trial->finished) return 0;
-  return lc_error_set(error, LC_ECANCELED, "all is stopped: %s", trial->result.message);
-}
-
-int lc_trial_feed(lc_trial *trial, lc_monitor *monitor, const char *source, const char *text, size_t len,
+int lc_trial_feed(lc_trial *trial, const lc_trial_part *part, const char *source, const char *text, size_t len,
                   lc_error *error) {
-  int rc = check_runs(trial, error);
-  if (rc == 0) rc = lc_fed_monitor_feed(monitor, source, text, len, error);
+  if (is_stopped(trial, part)) {
+    return lc_error_set(error, LC_ECANCELED, "pipeline \"%.100s\" is stopped: %s", part->pipeline,
+                        lc_engine_failure(trial->engine));
+  }
+  int rc = lc_fed_monitor_feed(part->monitor, source, text, len, error);
   return rc == 0 ? run_to_rest(trial, error) : rc;
 }
 
@@ -216,8 +216,6 @@ static void turn_monitors(const lc_trial *trial, int64_t now_ns) {
 }
 
 int lc_trial_flush(lc_trial *trial, lc_error *error) {
-  int rc = check_runs(trial, error);
-  if (rc != 0) return rc;
   turn_monitors(trial, INT64_MAX);
   return run_to_rest(trial, error);
 }
@@ -228,22 +226,22 @@ static int64_t next_event(const lc_trial *trial, int64_t end_ns) {
   for (size_t i = 0; i < trial->n_parts; i++) {
     if (trial->parts[i].monitor == NULL) continue;
     int64_t due = lc_fed_monitor_due(trial->parts[i].monitor);
-    if (due < next) next = due;
+    if (due > trial->clock_ns && due < next) next = due; /* one in a pipeline that is stopped stays for ever */
   }
-  return next > trial->clock_ns ? next : trial->clock_ns;
+  return next;
 }
 
 int lc_trial_advance(lc_trial *trial, int64_t by_ns, lc_error *error) {
   int64_t end_ns = 0;
-  int rc = check_runs(trial, error);
-  if (rc == 0 && (by_ns < 0 || __builtin_add_overflow(trial->clock_ns, by_ns, &end_ns))) {
-    rc = lc_error_set(error, LC_EINVAL, "the clock goes only forward, and no further than the year 2262");
+  int rc = 0;
+  if (by_ns < 0 || __builtin_add_overflow(trial->clock_ns, by_ns, &end_ns)) {
+    return lc_error_set(error, LC_EINVAL, "the clock goes only forward, and no further than the year 2262");
   }
-  while (rc == 0 && trial->clock_ns < end_ns && !trial->finished) {
+  while (rc == 0 && trial->clock_ns < end_ns) {
     trial->clock_ns = next_event(trial, end_ns);
     turn_monitors(trial, trial->clock_ns);
     if (trial->clock_ns >= trial->next_tick_ns) {
-      lc_engine_tick(trial->engine);
+      if (!trial->finished) lc_engine_tick(trial->engine);
       trial->next_tick_ns += LC_SECOND;
     }
     rc = run_to_rest(trial, error);

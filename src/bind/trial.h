@@ -2,7 +2,7 @@
  * test drives. What `logcap.testing` stands on.
  *
  *     lc_trial_open(files, n, &(lc_trial_options){.clock_ns = now}, &trial, &error);   // "a.lua:3: ..." when wrong
- *     lc_trial_feed(trial, monitor, "shop.log", "one\ntwo\n", 8, &error);              // returns when all is at rest
+ *     lc_trial_feed(trial, &trial->parts[0], "shop.log", "one\ntwo\n", 8, &error);              // returns when all is at rest
  *     lc_trial_advance(trial, 10 * LC_SECOND, &error);                                  // ticks, open groups
  *     ... lc_memory_sink_entry(trial->parts[i].sink, 0) ...
  *     rc = lc_trial_close(trial, &error);                                               // LC_EBUSY: something is left
@@ -38,7 +38,6 @@ typedef struct lc_trial {
   lc_generation *generation;
   lc_engine *engine;
   lc_runtime runtime;
-  lc_engine_result result;
   lc_trial_part *parts;
   size_t n_parts;
   uint64_t dead_file, dead_at; /* how far dead letters were read */
@@ -52,8 +51,9 @@ typedef struct lc_trial_options {
 
 int lc_trial_open(const char *const *files, size_t n, const lc_trial_options *options, lc_trial **ret,
                   lc_error *error) LC_CHECK;
-/* Feeds whole lines, and waits until they are settled. LC_ECANCELED when a stage has stopped all pipelines before. */
-int lc_trial_feed(lc_trial *trial, lc_monitor *monitor, const char *source, const char *text, size_t len,
+/* Feeds a monitor whole lines, and waits until they are settled. LC_ECANCELED when a stage has stopped its pipeline
+ * before, with the reason of the first that was stopped. */
+int lc_trial_feed(lc_trial *trial, const lc_trial_part *part, const char *source, const char *text, size_t len,
                   lc_error *error) LC_CHECK;
 int lc_trial_advance(lc_trial *trial, int64_t by_ns, lc_error *error) LC_CHECK;
 /* Closes all open groups, as at the end of a file. */

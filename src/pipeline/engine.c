@@ -39,6 +39,7 @@ int lc_engine_add(lc_engine *engine, lc_pipeline *pipeline, lc_error *error) {
 static void on_idle(uv_idle_t *idle);
 
 void lc_engine_wake(lc_engine *engine) {
+  engine->woken = true;
   if (engine->phase >= LC_ENGINE_OPEN && engine->phase < LC_ENGINE_DONE &&
       !uv_is_closing((uv_handle_t *)&engine->idle)) {
     uv_idle_start(&engine->idle, on_idle);
@@ -330,13 +331,15 @@ static bool advance(lc_engine *engine) {
 static void on_idle(uv_idle_t *idle) {
   lc_engine *engine = idle->data;
   bool more = false;
+  engine->woken = false;
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
     lc_pipeline_give_room(pipeline);
     more = lc_pipeline_pump(pipeline) || lc_pipeline_reader_waits(pipeline) || more;
   }
   while (advance(engine)) more = true;
-  if (!more && !uv_is_closing((uv_handle_t *)idle)) uv_idle_stop(idle);
+  /* What was woken for in here, such as room that a delivery left, is looked at in the next turn. */
+  if (!more && !engine->woken && !uv_is_closing((uv_handle_t *)idle)) uv_idle_stop(idle);
 }
 
 void lc_engine_destroy(lc_engine *engine) {

@@ -186,6 +186,7 @@ struct lc_engine {
   lc_forget *forgets; /* owned */
   bool commit_running, commit_wanted, commit_failed;
   uint64_t commits, commit_failures, last_failures; /* last_failures: in a row */
+  bool woken; /* since the last turn of `idle` began */
   bool deadline_set;
   uint64_t once_settled; /* records that sinks had settled when it was last looked */
   bool forced; /* past the deadline, or stopped twice */
