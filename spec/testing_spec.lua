@@ -193,7 +193,7 @@ describe("logcap.testing", function()
       logcap.pipeline { name = "s", to = logcap.null_sink {}, on_error = "stop",
         from = logcap.stdin_monitor { multiline = { start = "^a", timeout = "1s" } },
         stages = { function() error "never" end } }
-      logcap.pipeline { name = "other", from = logcap.file_monitor { paths = { "/a" } }, to = logcap.null_sink {} }
+      logcap.pipeline { name = "other", from = logcap.file_monitor { paths = { "/a" } }, to = logcap.stdout_sink {} }
     ]]
     p:feed("s", { "a1", "a2" })
     p:advance(10)

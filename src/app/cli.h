@@ -32,6 +32,7 @@ typedef enum lc_verb {
   LC_VERB_POSITIONS,
   LC_VERB_RELOAD,
   LC_VERB_STOP,
+  LC_VERB_TOP,
   LC_VERB_TEST,
   LC_VERB_VERSION,
   LC_VERB_HELP,
@@ -48,7 +49,7 @@ typedef struct lc_cli {
   size_t n_allow;
   const char **files; /* owned; the strings are argv's; for `help`: the verb asked about */
   size_t n_files;
-  const char *filter; /* NULL: not given */
+  const char *filter, *interval; /* NULL: not given */
   const char *const *rest;       /* what stands behind `--`, for who takes it; argv's */
   size_t n_rest;
 } lc_cli;

@@ -3,12 +3,16 @@
 #include <stdint.h>
 
 #define ON(verb) (1u << LC_VERB_##verb)
-#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(RELOAD) | ON(STOP))
+#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(RELOAD) | ON(STOP) | ON(TOP))
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
 
 const lc_cli_option lc_cli_options[] = {
+    {"--once", LC_CLI_FLAG, ON(TOP), offsetof(lc_cli, once), NULL, NULL,
+     "print one interval as plain text and exit; so it is, too, when standard output is no terminal"},
+    {"--interval", LC_CLI_VALUE, ON(TOP), offsetof(lc_cli, interval), "TIME", NULL,
+     "from one sample to the next: 1s (default), 500ms, 1m, ..."},
     {"--filter", LC_CLI_VALUE, ON(TEST), offsetof(lc_cli, filter), "PATTERN", NULL,
      "run only the tests whose names match this Lua pattern"},
     {"--once", LC_CLI_FLAG, ON(RUN), offsetof(lc_cli, once), NULL, NULL,
@@ -103,6 +107,16 @@ const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
          "Examples:\n"
          "  logcap stop\n"
          "  logcap stop --state-dir ./state\n"},
+    [LC_VERB_TOP] =
+        {"top", "", 0, 0, "throughput, queues and errors of the running logcap, live",
+         "Asks the logcap that owns the state directory once in an interval, and shows for each pipeline and sink the\n"
+         "records and bytes a second, what waits, and what was refused. q or Ctrl-C ends it; so does the end of the\n"
+         "running logcap, with exit 1.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap top\n"
+         "  logcap top --interval 5s --state-dir ./state\n"
+         "  logcap top --once                               one sample, for scripts\n"},
     [LC_VERB_TEST] =
         {"test", "[FILE...] [-- ARG...]", 0, SIZE_MAX, "run the specs of pipeline files",
          "FILE is a spec, a folder with specs (*_spec.lua), or a pipeline file, whose spec stands beside it or in the\n"

@@ -37,7 +37,7 @@ static int read_reply(int fd, lc_buf *reply, lc_error *error) {
   }
 }
 
-static int take_apart(const lc_buf *reply, lc_answer *ret_result, lc_error *error) {
+int lc_control_reply(const lc_buf *reply, lc_answer *ret_result, lc_error *error) {
   lc_answer whole = {reply->data, reply->len, LC_JSON_OBJECT}, member;
   if (reply->len == 0) return lc_error_set(error, LC_ECLOSED, "the running logcap closed the connection");
   if (reply->data[reply->len - 1] != '\n') {
@@ -57,6 +57,19 @@ static int take_apart(const lc_buf *reply, lc_answer *ret_result, lc_error *erro
   return lc_error_set(error, LC_EINVAL, "%.*s", (int)len, message);
 }
 
+int lc_control_send(const char *folder, const char *verb, int *ret_fd, lc_error *error) {
+  int fd = -1;
+  int rc = lc_control_socket_connect(folder, LC_CONTROL_NAME, &fd, error);
+  if (rc != 0) return rc;
+  if (!lc_control_socket_trusted(fd)) {
+    rc = lc_error_set(error, LC_EINVAL, "whoever listens at %s/%s is another user", folder, LC_CONTROL_NAME);
+  }
+  if (rc == 0) rc = send_request(fd, verb, error);
+  if (rc == 0) *ret_fd = fd;
+  else (void)close(fd);
+  return rc;
+}
+
 int lc_control_ask(const char *folder, const char *verb, lc_buf *reply, lc_answer *ret_result, lc_error *error) {
   return lc_control_ask_long(folder, verb, LC_CONTROL_SOCKET_PATIENCE_S, reply, ret_result, error);
 }
@@ -65,17 +78,13 @@ int lc_control_ask_long(const char *folder, const char *verb, unsigned patience_
                         lc_error *error) {
   int fd = -1;
   const struct timeval patience = {.tv_sec = (time_t)patience_s};
-  int rc = lc_control_socket_connect(folder, LC_CONTROL_NAME, &fd, error);
+  int rc = lc_control_send(folder, verb, &fd, error);
   if (rc != 0) return rc;
-  if (!lc_control_socket_trusted(fd)) {
-    rc = lc_error_set(error, LC_EINVAL, "whoever listens at %s/%s is another user", folder, LC_CONTROL_NAME);
-  }
-  if (rc == 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
     rc = lc_error_sys(error, errno, "cannot set how long to wait for the answer");
   }
-  if (rc == 0) rc = send_request(fd, verb, error);
   if (rc == 0) rc = read_reply(fd, reply, error);
-  if (rc == 0) rc = take_apart(reply, ret_result, error);
+  if (rc == 0) rc = lc_control_reply(reply, ret_result, error);
   (void)close(fd);
   return rc;
 }

@@ -22,4 +22,9 @@ int lc_control_ask(const char *folder, const char *verb, lc_buf *reply, lc_answe
 int lc_control_ask_long(const char *folder, const char *verb, unsigned patience_s, lc_buf *reply, lc_answer *ret_result,
                         lc_error *error) LC_CHECK;
 
+/* The same in steps, for who waits for other things, too: sends the request; what *ret_fd then gives until its end is
+ * the reply, which lc_control_reply takes apart. */
+int lc_control_send(const char *folder, const char *verb, int *ret_fd, lc_error *error) LC_CHECK;
+int lc_control_reply(const lc_buf *reply, lc_answer *ret_result, lc_error *error) LC_CHECK;
+
 #endif

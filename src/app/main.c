@@ -7,6 +7,7 @@
 #include "app/query.h"
 #include "app/run.h"
 #include "app/test.h"
+#include "app/top.h"
 
 static int print_version(void) {
   printf("logcap %s\n", LC_VERSION);
@@ -29,6 +30,8 @@ static int run_verb(const lc_cli *cli) {
       return lc_query_reload(cli);
     case LC_VERB_STOP:
       return lc_query_stop(cli);
+    case LC_VERB_TOP:
+      return lc_top(cli);
     case LC_VERB_TEST:
       return lc_test_specs(cli);
     case LC_VERB_VERSION:

@@ -21,18 +21,21 @@ static int failed(const lc_error *error) {
   return LC_EXIT_FAILED;
 }
 
+int lc_query_nobody(const char *folder, lc_error *error) {
+  long owner = lc_state_dir_owner(folder);
+  if (owner == 0) return lc_error_set(error, LC_ENOENT, "no logcap runs on state directory %s", folder);
+  return lc_error_set(error, LC_EBUSY,
+                      "the logcap that runs on %s (pid %ld) takes no commands: it is starting or stopping", folder,
+                      owner);
+}
+
 /* Asks the daemon of the state directory. LC_ENOENT: none runs there; `folder` is set then, too. */
 static int ask(const lc_cli *cli, const char *verb, lc_buf *folder, lc_buf *reply, lc_answer *ret, lc_error *error) {
   int rc = lc_state_dir_resolve(cli->state_dir, folder, error);
   if (rc != 0) return rc;
   unsigned patience_s = strcmp(verb, "reload") == 0 ? RELOAD_PATIENCE_S : LC_CONTROL_SOCKET_PATIENCE_S;
   rc = lc_control_ask_long(lc_buf_cstr(folder), verb, patience_s, reply, ret, error);
-  if (rc != LC_ENOENT) return rc;
-  long owner = lc_state_dir_owner(lc_buf_cstr(folder));
-  if (owner == 0) return lc_error_set(error, LC_ENOENT, "no logcap runs on state directory %s", lc_buf_cstr(folder));
-  return lc_error_set(error, LC_EBUSY,
-                      "the logcap that runs on %s (pid %ld) takes no commands: it is starting or stopping",
-                      lc_buf_cstr(folder), owner);
+  return rc == LC_ENOENT ? lc_query_nobody(lc_buf_cstr(folder), error) : rc;
 }
 
 static int print(const lc_cli *cli, lc_answer answer, void (*render)(lc_answer answer, FILE *out)) {

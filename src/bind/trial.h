@@ -1,9 +1,9 @@
 /* A trial: pipeline files in a real engine, with doubles in the place of their monitors and sinks, and a clock that the
  * test drives. What `logcap.testing` stands on.
  *
- *     lc_trial_open(files, n, &(lc_trial_options){.clock_ns = now}, &trial, &error);   // "a.lua:3: ..." when wrong
- *     lc_trial_feed(trial, &trial->parts[0], "shop.log", "one\ntwo\n", 8, &error);              // returns when all is at rest
- *     lc_trial_advance(trial, 10 * LC_SECOND, &error);                                  // ticks, open groups
+ *     lc_trial_open(files, n, &(lc_trial_options){.clock_ns = now}, &trial, &error); // "a.lua:3: ..." when wrong
+ *     lc_trial_feed(trial, &trial->parts[0], "shop.log", "one\ntwo\n", 8, &error);    // returns when all is at rest
+ *     lc_trial_advance(trial, 10 * LC_SECOND, &error);                                // ticks, open groups
  *     ... lc_memory_sink_entry(trial->parts[i].sink, 0) ...
  *     rc = lc_trial_close(trial, &error);                                               // LC_EBUSY: something is left
  *

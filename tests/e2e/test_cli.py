@@ -26,7 +26,7 @@ logcap.pipeline {
   to = logcap.file_sink { path = "out/copy.log", format = "raw" },
 }
 '''
-VERBS = ["run", "check", "status", "audit", "positions", "stop", "test", "version", "help"]
+VERBS = ["run", "check", "status", "audit", "positions", "stop", "top", "test", "version", "help"]
 
 
 def copying(lc, lines=100):
