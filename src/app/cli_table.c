@@ -10,7 +10,7 @@ static const char *const formats[] = {"auto", "text", "json", NULL};
 
 const lc_cli_option lc_cli_options[] = {
     {"--once", LC_CLI_FLAG, ON(TOP), offsetof(lc_cli, once), NULL, NULL,
-     "print one interval as plain text and exit; so it is, too, when standard output is no terminal"},
+     "print one interval as plain text and exit; the default where the output is no terminal"},
     {"--interval", LC_CLI_VALUE, ON(TOP), offsetof(lc_cli, interval), "TIME", NULL,
      "from one sample to the next: 1s (default), 500ms, 1m, ..."},
     {"--filter", LC_CLI_VALUE, ON(TEST), offsetof(lc_cli, filter), "PATTERN", NULL,

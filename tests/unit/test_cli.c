@@ -63,6 +63,28 @@ static void test_defaults(void **state) {
   free(err);
 }
 
+static void test_test_hands_on_what_follows(void **state) {
+  (void)state;
+  lc_cli cli;
+  char *err = NULL;
+  assert_int_equal(parse("test a.lua --filter=x b_spec.lua --allow io -- --output=TAP -- c", &cli, &err), -1);
+  assert_int_equal(cli.verb, LC_VERB_TEST);
+  assert_int_equal(cli.log_level, LC_LOG_ERROR);
+  assert_string_equal(cli.filter, "x");
+  assert_int_equal(cli.n_files, 2);
+  assert_string_equal(cli.files[1], "b_spec.lua");
+  assert_int_equal(cli.n_rest, 3);
+  assert_string_equal(cli.rest[0], "--output=TAP");
+  assert_string_equal(cli.rest[2], "c");
+  lc_cli_free(&cli);
+  free(err);
+  assert_int_equal(parse("test --log-level info", &cli, &err), -1);
+  assert_int_equal(cli.log_level, LC_LOG_INFO);
+  assert_int_equal(cli.n_files + cli.n_rest, 0);
+  lc_cli_free(&cli);
+  free(err);
+}
+
 static void test_wrong_usage(void **state) {
   (void)state;
   static const struct {
@@ -81,6 +103,10 @@ static void test_wrong_usage(void **state) {
       {"run --state-dir= a.lua", "option --state-dir has an empty value"},
       {"run --log-level warm a.lua", "--log-level cannot be \"warm\"; did you mean \"warn\"?"},
       {"check --once a.lua", "unknown option --once of \"check\""},
+      {"top a.lua", "\"top\" does not take \"a.lua\""},
+      {"top --intervl 1s", "unknown option --intervl of \"top\"; did you mean \"--interval\"?"},
+      {"test --once", "unknown option --once of \"test\""},
+      {"run --filter x a.lua", "unknown option --filter of \"run\""},
       {"status --once", "unknown option --once of \"status\""},
       {"stop --json", "unknown option --json of \"stop\""},
       {"status now", "\"status\" does not take \"now\""},
@@ -156,7 +182,8 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      lc_test_case(test_run),          lc_test_case(test_defaults),          lc_test_case(test_wrong_usage),
+      lc_test_case(test_run),          lc_test_case(test_defaults),          lc_test_case(test_test_hands_on_what_follows),
+      lc_test_case(test_wrong_usage),
       lc_test_case(test_help_teaches), lc_test_case(test_lines_fit_a_terminal), lc_test_case(test_out_of_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
