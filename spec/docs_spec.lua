@@ -74,3 +74,27 @@ describe("the documentation", function()
     end)
   end
 end)
+
+describe("lua/types/testing.lua", function()
+  it("has the functions of logcap.testing", function()
+    local types, methods, functions = read "lua/types/testing.lua", {}, {}
+    for name in types:gmatch("\nfunction Pipelines:(%w+)") do methods[name] = "function" end
+    for name in types:gmatch("\nfunction testing%.(%w+)") do functions[name] = "function" end
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write [[require("logcap").pipeline { name = "t", from = require("logcap").stdin_monitor {},
+      to = require("logcap").null_sink {} }]]
+    file:close()
+    local testing = require "logcap.testing"
+    local pipelines = testing.load(path)
+    os.remove(path)
+    local taken = {}
+    for name, value in pairs(getmetatable(pipelines).__index) do
+      if name ~= "__index" then taken[name] = type(value) end
+    end
+    pipelines:close()
+    assert.same(taken, methods)
+    assert.equal("function", type(testing.load))
+    assert.same({ load = "function" }, functions)
+  end)
+end)

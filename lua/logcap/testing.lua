@@ -1,7 +1,6 @@
 -- The module `logcap.testing`, for specs: feeds lines through the pipelines of a file, with doubles in the place of
 -- their monitors and sinks, and a clock that the spec drives. See docs/testing.md.
 
-local logcap = require "logcap"
 local native = require "logcap.native"
 local trial = require "logcap.testing.native"
 
@@ -144,14 +143,6 @@ local function check_ledger(audit)
   end
 end
 
----@class logcap.testing.Output
----@field records table<string, table[]> by sink: the records as tables
----@field lines table<string, string[]> by sink: the lines that it would write
----@field paths table<string, string[]> by sink: the file of each line; empty for sinks that write no files
----@field dropped table<string, integer> how many records were dropped, by reason
----@field dead_letters table[] each with pipeline, stage, reason, source and record or message
----@field stopped? string why a pipeline stopped
-
 ---What came out since the last call.
 ---@return logcap.testing.Output
 function Pipelines:drain()
@@ -227,7 +218,5 @@ function testing.report_unclosed()
   end
   return found
 end
-
-testing.null = logcap.null
 
 return testing
