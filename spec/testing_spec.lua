@@ -78,11 +78,18 @@ describe("logcap.testing", function()
         to = logcap.stdout_sink { format = "raw" } }
       logcap.pipeline { name = "long", from = logcap.file_monitor { paths = { "/y" }, max_line = "300KiB" },
         to = logcap.null_sink {} }
+      logcap.pipeline { name = "refused", from = logcap.file_monitor { paths = { "/z" }, max_line = "300KiB" },
+        stages = { logcap.json { on_error = "dlq" } }, to = logcap.null_sink { name = "none" } }
     ]]
     p:feed("cut", { "0123456789", "0123456789a", "b" })
     local size = 300 * 1024
-    p:feed("long", { ("a"):rep(size), ("b"):rep(size + 1), ("c"):rep(3 * size), "d" })
+    local long = { ("a"):rep(size), ("b"):rep(size + 1), ("c"):rep(3 * size), "d" }
+    p:feed("long", long)
+    p:feed("refused", long)
     local out = p:drain()
+    for i, cut in ipairs { false, true, true, false } do
+      assert.equal(cut, out.dead_letters[i].truncated or false)
+    end
     assert.same({ "0123456789", "0123456789", "b" }, out.lines.stdout_sink)
     for i, length in ipairs { size, size, size, 1 } do assert.equal(length, #out.records.null_sink[i].message) end
   end)
