@@ -119,12 +119,10 @@ static int parse_words(parser *self) {
   while (self->at < self->argc) {
     const char *word = self->argv[self->at++];
     int code = -1;
-    if (options && strcmp(word, "--") == 0 && self->cli->verb == LC_VERB_TEST) {
-      self->cli->rest = (const char *const *)(self->argv + self->at);
-      self->cli->n_rest = (size_t)(self->argc - self->at);
-      return -1;
-    } else if (options && strcmp(word, "--") == 0) {
+    if (options && strcmp(word, "--") == 0) {
       options = false;
+    } else if (!options && self->cli->verb == LC_VERB_TEST) {
+      code = add_to_list(self, &self->cli->rest, &self->cli->n_rest, word);
     } else if (options && asks_help(word)) {
       lc_help_print(self->cli->verb, stdout);
       return LC_EXIT_FINE;
@@ -184,6 +182,7 @@ int lc_cli_parse(int argc, char **argv, lc_cli *ret, FILE *err) {
 void lc_cli_free(lc_cli *cli) {
   free(cli->allow);
   free(cli->files);
-  cli->allow = cli->files = NULL;
-  cli->n_allow = cli->n_files = 0;
+  free(cli->rest);
+  cli->allow = cli->files = cli->rest = NULL;
+  cli->n_allow = cli->n_files = cli->n_rest = 0;
 }

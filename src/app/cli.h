@@ -50,7 +50,7 @@ typedef struct lc_cli {
   const char **files; /* owned; the strings are argv's; for `help`: the verb asked about */
   size_t n_files;
   const char *filter, *interval; /* NULL: not given */
-  const char *const *rest;       /* what stands behind `--`, for who takes it; argv's */
+  const char **rest; /* owned; the strings are argv's; what stands behind `--` with `test` */
   size_t n_rest;
 } lc_cli;
 

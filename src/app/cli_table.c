@@ -25,7 +25,7 @@ const lc_cli_option lc_cli_options[] = {
     {"--log-level", LC_CLI_WORD, ON(RUN), offsetof(lc_cli, log_level), "LEVEL", levels,
      "the least level of logcap's own log: debug, info (default), warn or error"},
     {"--log-level", LC_CLI_WORD, ON(TEST), offsetof(lc_cli, log_level), "LEVEL", levels,
-     "the least level of what the pipelines log: debug, info (print shows), warn or error (default)"},
+     "the least level of what pipelines log: debug, info (shows print), warn or error (default)"},
     {"--log-format", LC_CLI_WORD, ON(RUN), offsetof(lc_cli, log_format), "FORMAT", formats,
      "text, json, or auto (default): text on a terminal, JSON lines elsewhere"},
     {"--allow", LC_CLI_LIST, ON(RUN) | ON(CHECK) | ON(TEST), offsetof(lc_cli, allow), "NAME", NULL,

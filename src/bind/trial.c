@@ -195,7 +195,8 @@ static int run_to_rest(lc_trial *trial, lc_error *error) {
     if (lc_clock_mono() > until) {
       return lc_error_set(error, LC_EBUSY, "the pipeline does not come to rest: it has been busy for a minute");
     }
-    (void)uv_run(&trial->loop, UV_RUN_ONCE); /* the end of all that is under way wakes it */
+    bool alive = uv_run(&trial->loop, UV_RUN_ONCE) != 0; /* the end of all that is under way wakes it */
+    if (!alive && !at_rest(trial)) return lc_error_set(error, LC_ENOMEM, "out of memory for a batch of records");
   }
 }
 
