@@ -24,6 +24,9 @@ typedef struct lc_monitor_ops {
   void (*settled)(lc_monitor *monitor, lc_source *source);
   /* Stops reading. Ends, now or later, when no job is under way, with lc_monitor_stopped(). */
   void (*stop)(lc_monitor *monitor);
+  /* Optional: no generation names it any more, and another monitor may follow it. Reads to the end only what nobody
+   * else could read, then stops as if it were asked to; `stop` may come meanwhile. Without it: `stop`. */
+  void (*retire)(lc_monitor *monitor);
   /* Optional, before start, may block: whether a stored source can be read again from its cursor. Without it: no. */
   bool (*replayable)(lc_monitor *monitor, const lc_stored_source *stored);
   /* Optional, and only while it is not open: how it joins lines, or NULL. For tests of pipelines. */

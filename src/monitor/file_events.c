@@ -137,7 +137,7 @@ static void same_again(lc_file_monitor *monitor, lc_file *file, const lc_found *
 
 static void on_found(void *arg, const lc_found *found) {
   lc_file_monitor *monitor = arg;
-  if (monitor->stopping) return;
+  if (monitor->stopping || monitor->retiring) return;
   if (monitor->runtime->own != NULL &&
       lc_inodes_has_born(monitor->runtime->own, found->device, found->inode, found->birth_ns)) {
     monitor->stats.own++;
@@ -196,7 +196,7 @@ static void on_gone(void *arg, const char *path, const char *to) {
 
 static void on_scanned(void *arg) {
   lc_file_monitor *monitor = arg;
-  if (monitor->stopping || monitor->first_done) return;
+  if (monitor->stopping || monitor->retiring || monitor->first_done) return;
   monitor->first_done = true;
   if (monitor->stats.found == 0) {
     lc_log(monitor->runtime->once ? LC_LOG_WARN : LC_LOG_INFO, LC_FILE_LOG, "no file matches yet: nothing to read",

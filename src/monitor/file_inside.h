@@ -7,6 +7,7 @@
  *   file_outcome.c   what a job found out, and when a file is at its end
  *   file_truncate.c  truncation, and the copies that it leaves
  *   file_timer.c     the one timer
+ *   file_adopt.c     other options in place, and the end before a successor
  *   file_reader.c, file_open.c, file_folder.c, file_identity.c, file_copies.c: the pool's half
  *
  * Thread: the loop thread. */
@@ -61,6 +62,7 @@ typedef struct lc_file_monitor {
   lc_discovery *discovery;  /* owned from open to close */
   lc_multiline *multiline;  /* owned; NULL: none */
   lc_file_copies *copies;   /* owned */
+  struct lc_file_monitor *described; /* counted: its patterns of groups are taken over between two jobs; NULL: none */
   lc_file_how how;
   lc_file_table files;      /* one reference each */
   lc_file_queue ready, urgent;
@@ -69,6 +71,7 @@ typedef struct lc_file_monitor {
   uv_timer_t timer;
   int64_t timer_ns; /* monotonic; 0: not set */
   bool timer_open, started, running, stopping, stop_asked, stopped, closing, closed_rest, finished, scheduling;
+  bool retiring;   /* reads only deleted files to their end, for another monitor follows the rest */
   bool first_done; /* the first scan is complete */
   bool resting;    /* with once: discovery watches no more */
   uint32_t once_left, once_unread;
@@ -124,6 +127,8 @@ void lc_file_schedule(lc_file_monitor *monitor);
 void lc_file_run(lc_file_monitor *monitor); /* the start is over: read */
 /* The file's descriptor may be closed when another one needs it, or not. */
 void lc_file_set_closable(lc_file_monitor *monitor, lc_file *file, bool closable);
+/* Closes files beyond max_open, the longest idle first. */
+void lc_file_close_idle(lc_file_monitor *monitor);
 /* Takes a file out of the queues. */
 void lc_file_unqueue(lc_file_monitor *monitor, lc_file *file);
 /* Closes descriptors in the pool. Takes `fds` over. */
@@ -159,6 +164,16 @@ int lc_file_timer_open(lc_file_monitor *monitor, lc_error *error) LC_CHECK;
 void lc_file_wake_at(lc_file_monitor *monitor, lc_file *file, int64_t at_ns);
 /* Gives up the oldest deleted files that are beyond the budget. */
 void lc_file_check_deleted(lc_file_monitor *monitor);
+
+/* file_adopt.c */
+lc_fit lc_file_fit(const lc_resource *res, const lc_resource *described);
+void lc_file_adopt(lc_resource *res, lc_resource *described);
+/* No job is under way, perhaps: what waits for that is taken over. */
+void lc_file_take_over(lc_file_monitor *monitor);
+void lc_file_forget_described(lc_file_monitor *monitor);
+void lc_file_retire(lc_monitor *base);
+/* Stops when nothing is left that only this monitor can read. */
+void lc_file_check_retired(lc_file_monitor *monitor);
 
 /* file_monitor.c */
 void lc_file_check_stopped(lc_file_monitor *monitor);

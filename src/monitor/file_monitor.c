@@ -33,6 +33,7 @@ static void drop_file(void *arg, lc_file *file) { lc_file_drop(arg, file); }
 /* Closes what is left once no job is under way. */
 static void close_rest(lc_file_monitor *monitor) {
   monitor->closing = false;
+  lc_file_forget_described(monitor);
   monitor->n_closing++; /* until all is asked for */
   lc_file_table_each(&monitor->files, drop_file, monitor);
   lc_file_free_stored(monitor);
@@ -112,7 +113,8 @@ static int write_stats(lc_resource *res, lc_buf *ret) {
 }
 
 static const lc_resource_ops resource_ops = {
-    .close = close_monitor, .destroy = destroy_monitor, .stats = write_stats};
+    .close = close_monitor, .destroy = destroy_monitor, .stats = write_stats, .fit = lc_file_fit,
+    .adopt = lc_file_adopt};
 
 /* --- the monitor --- */
 
@@ -176,6 +178,7 @@ static const lc_monitor_ops monitor_ops = {.open = open_monitor,
                                            .room = room_again,
                                            .settled = lc_file_settled,
                                            .stop = stop_monitor,
+                                           .retire = lc_file_retire,
                                            .replayable = lc_file_replayable,
                                            .multiline = get_multiline};
 

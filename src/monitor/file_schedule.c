@@ -80,8 +80,10 @@ static lc_file *take_ready(lc_file_monitor *monitor) {
   return file != NULL ? file : pop(&monitor->ready);
 }
 
+/* The next one to be looked at. Who retires leaves all but deleted files to a successor. */
 static const lc_file *peek_ready(const lc_file_monitor *monitor) {
-  return monitor->urgent.first != NULL ? monitor->urgent.first : monitor->ready.first;
+  if (monitor->urgent.first != NULL) return monitor->urgent.first;
+  return monitor->retiring ? NULL : monitor->ready.first;
 }
 
 /* Says what the job is to do with the file. */
@@ -91,6 +93,7 @@ static void add_work(lc_file_monitor *monitor, lc_file_job *job, lc_file *file) 
   lc_file_set_closable(monitor, file, false);
   file->busy = true;
   file->dirty = false;
+  lc_source_label(&file->source, monitor->base.labels);
   lc_file_work *work = &job->works[job->n_works++];
   *work = (lc_file_work){
       .file = file,
@@ -190,6 +193,10 @@ static void keep_fewer(lc_file_monitor *monitor) {
            LC_I("open_files_at_most", most));
     monitor->max_open = most;
   }
+  lc_file_close_idle(monitor);
+}
+
+void lc_file_close_idle(lc_file_monitor *monitor) {
   while (monitor->permits_used > monitor->max_open && monitor->open_first != NULL) {
     lc_file *idle = monitor->open_first;
     int *fds = malloc(sizeof *fds);
@@ -229,7 +236,9 @@ static void job_done(uv_work_t *request, int status) {
   monitor->jobs--;
   lc_file_check_deleted(monitor);
   lc_file_check_finished(monitor);
+  lc_file_check_retired(monitor);
   lc_file_check_stopped(monitor);
+  lc_file_take_over(monitor);
   lc_file_schedule(monitor);
 }
 
@@ -256,6 +265,8 @@ static void undo_works(lc_file_monitor *monitor, lc_file_job *job) {
 static bool start_job(lc_file_monitor *monitor) {
   uint32_t cap = monitor->urgent.n + monitor->ready.n;
   if (cap > LC_FILE_JOB_FILES) cap = LC_FILE_JOB_FILES;
+  uint32_t block = lc_feed_block_size(monitor->base.feed);
+  monitor->how.max_line = monitor->options.max_line < block ? (uint32_t)monitor->options.max_line : block;
   lc_file_job *job = lc_file_job_create(&monitor->how, cap);
   if (job == NULL) return false; /* the next event tries again */
   job->monitor = monitor;
@@ -288,7 +299,7 @@ static bool better_wait(lc_file_monitor *monitor) {
 }
 
 void lc_file_schedule(lc_file_monitor *monitor) {
-  if (!monitor->running || monitor->stopping || monitor->scheduling) return;
+  if (!monitor->running || monitor->stopping || monitor->scheduling || monitor->described != NULL) return;
   monitor->scheduling = true; /* delivering may call back */
   while (monitor->jobs < LC_FILE_JOBS && peek_ready(monitor) != NULL && !monitor->starved && !better_wait(monitor)) {
     if (!start_job(monitor)) break;

@@ -25,8 +25,10 @@ static int64_t leave_by(const lc_engine *engine) {
 }
 
 void lc_feed_leave(lc_feed *feed) {
+  const lc_monitor_ops *ops = feed->monitor->ops;
   feed->leaving = true;
-  lc_feed_stop(feed);
+  if (feed->started && !feed->stop_asked && ops->retire != NULL) ops->retire(feed->monitor);
+  else lc_feed_stop(feed);
   lc_engine_reap_soon(feed->pipeline->engine);
 }
 

@@ -186,7 +186,7 @@ def test_an_unlinked_file_with_an_unread_tail_survives(lc):
     lc.write("out", "in the way")  # so that the sink waits
     lc.pipeline(pipeline(memory='memory = "2MiB",'))
     daemon = lc.start().ready()
-    wait_until(lambda: lc.status()["pipelines"][0]["batches"]["refused"] > 0, what="a full pool")
+    wait_until(lambda: lc.status()["pipelines"][0]["sinks"][0]["in_flight"] > 0, what="a batch that waits")
     os.unlink(lc.path("in/a.log"))
     for number in range(3):
         lc.pipeline(pipeline(stages=f"function(rec) local n = {number} end", memory='memory = "2MiB",'))
