@@ -11,6 +11,8 @@
 #include "base/check.h"
 #include "base/log.h"
 
+#define LC_CONTROL_READ_SIZE 65536u /* of a session, at once */
+
 struct lc_control {
   lc_resource resource; /* first */
   uv_pipe_t listener;
@@ -18,7 +20,7 @@ struct lc_control {
   char *path; /* owned: of the socket */
   uint64_t device, inode; /* of the socket, so that only ours is removed */
   lc_control_client *clients;
-  uint32_t n_clients;
+  uint32_t n_clients, n_sessions; /* sessions are clients, too */
   uint32_t handles; /* open uv handles, the clients' too */
   uint64_t answered, refused;
 };
@@ -31,9 +33,14 @@ struct lc_control_client {
   uv_write_t write;
   lc_buf answer;
   char request[LC_CONTROL_REQUEST_MAX];
-  size_t len;
+  size_t len, line_len; /* line_len: of its first line, with the newline */
   bool asked;   /* the handler has the request and owes an answer */
   bool closing;
+  bool holds;   /* it has a session, which lives as long as the client */
+  bool last;    /* the answer under way is its last one */
+  lc_control_session session;
+  lc_buf in;    /* of a session: what it sent */
+  size_t taken; /* so much of it is the message in hand */
   uint32_t handles;
   lc_control_client *prev, *next;
 };
@@ -46,10 +53,15 @@ static void control_handle_gone(lc_control *control) {
 static void client_free_when_done(lc_control_client *client) {
   if (client->handles > 0 || client->asked) return;
   lc_control *control = client->control;
+  if (client->holds) {
+    control->n_sessions--;
+    client->session.gone(client->session.arg);
+  }
   if (client->prev) client->prev->next = client->next;
   else control->clients = client->next;
   if (client->next) client->next->prev = client->prev;
   lc_buf_free(&client->answer);
+  lc_buf_free(&client->in);
   free(client);
   control->n_clients--;
   atomic_fetch_sub(&control->resource.descriptors, 1);
@@ -73,12 +85,20 @@ static void on_impatient(uv_timer_t *timer) {
   client_close(timer->data);
 }
 
-static void on_written(uv_write_t *write, int status) {
-  (void)status; /* the client hears it or is gone */
-  client_close(write->data);
+static void start_patience(lc_control_client *client) {
+  uint64_t wished = client->control->handler.patience_ms;
+  (void)uv_timer_start(&client->patience, on_impatient, wished > 0 ? wished : LC_CONTROL_PATIENCE_MS, 0);
 }
 
-/* Sends what stands in client->answer and a newline, then closes. */
+static void session_next(lc_control_client *client);
+
+static void on_written(uv_write_t *write, int status) {
+  lc_control_client *client = write->data;
+  if (status == 0 && client->holds && !client->last && !client->closing) session_next(client);
+  else client_close(client); /* it heard the answer, or is gone */
+}
+
+/* Sends what stands in client->answer and a newline; then a session goes on, any other client is closed. */
 static void client_send(lc_control_client *client) {
   client->asked = false;
   if (client->closing) {
@@ -93,7 +113,7 @@ static void client_send(lc_control_client *client) {
   client->control->answered++;
   uv_buf_t buf = uv_buf_init(client->answer.data, (unsigned)client->answer.len);
   client->write.data = client;
-  (void)uv_timer_start(&client->patience, on_impatient, LC_CONTROL_PATIENCE_MS, 0);
+  start_patience(client);
   if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) != 0) client_close(client);
 }
 
@@ -114,9 +134,10 @@ void lc_control_refuse(lc_control_client *client, const char *message) {
   client_send(client);
 }
 
-/* The request is whole: what comes after its line is of no interest. */
+/* The request is whole: what comes after its line concerns only a session. */
 static void client_ask(lc_control_client *client, char *end) {
   bool text = memchr(client->request, '\0', (size_t)(end - client->request)) == NULL;
+  client->line_len = (size_t)(end - client->request) + 1;
   *end = '\0';
   if (end > client->request && end[-1] == '\r') end[-1] = '\0';
   (void)uv_read_stop((uv_stream_t *)&client->pipe);
@@ -152,6 +173,75 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (end) client_ask(client, end);
 }
 
+/* --- sessions --- */
+
+static void on_session_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret) {
+  (void)suggested;
+  lc_control_client *client = handle->data;
+  bool room = lc_buf_reserve(&client->in, LC_CONTROL_READ_SIZE) == 0; /* else the read fails, which ends the client */
+  *ret = uv_buf_init(room ? client->in.data + client->in.len : NULL, room ? LC_CONTROL_READ_SIZE : 0);
+}
+
+static void on_session_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
+  (void)buf;
+  lc_control_client *client = stream->data;
+  if (n == 0) return;
+  if (n < 0) {
+    client_close(client);
+    return;
+  }
+  client->in.len += (size_t)n;
+  session_next(client);
+}
+
+/* Gives the next whole message to the session, or reads on. While a message is in hand nothing is read: who sends more
+ * than is answered waits. */
+static void session_next(lc_control_client *client) {
+  lc_buf *in = &client->in;
+  if (client->taken > 0) {
+    in->len -= client->taken;
+    memmove(in->data, in->data + client->taken, in->len);
+    client->taken = 0;
+    if (in->len == 0) lc_buf_free(in);
+  }
+  char *end = in->len > 0 ? memchr(in->data, '\n', in->len) : NULL;
+  size_t len = end != NULL ? (size_t)(end - in->data) : in->len;
+  (void)uv_timer_stop(&client->patience);
+  if (end == NULL && len <= LC_CONTROL_MESSAGE_MAX) {
+    if (len > 0) start_patience(client);
+    int uv = uv_read_start((uv_stream_t *)&client->pipe, on_session_alloc, on_session_read);
+    if (uv != 0 && uv != UV_EALREADY) client_close(client);
+    return;
+  }
+  (void)uv_read_stop((uv_stream_t *)&client->pipe);
+  client->asked = true;
+  if (len > LC_CONTROL_MESSAGE_MAX) {
+    client->last = true;
+    lc_control_refuse(client, "the message is longer than 1 MiB");
+    return;
+  }
+  client->taken = len + 1;
+  client->session.message(client->session.arg, client, in->data, len);
+}
+
+int lc_control_hold(lc_control_client *client, const lc_control_session *session, const lc_buf *hello) {
+  lc_control *control = client->control;
+  if (control->n_sessions >= LC_CONTROL_SESSIONS_MAX) {
+    lc_control_refuse(client, "too many sessions at once: end one of them");
+    return LC_ELIMIT;
+  }
+  size_t rest = client->len - client->line_len;
+  if (rest > 0 && lc_buf_add(&client->in, client->request + client->line_len, rest) != 0) {
+    lc_control_refuse(client, "out of memory for a session");
+    return LC_ENOMEM;
+  }
+  control->n_sessions++;
+  client->session = *session;
+  client->holds = true;
+  lc_control_answer(client, hello);
+  return 0;
+}
+
 static int client_accept(lc_control_client *client, uv_loop_t *loop) {
   uv_os_fd_t fd = -1;
   (void)uv_pipe_init(loop, &client->pipe, 0);
@@ -163,11 +253,11 @@ static int client_accept(lc_control_client *client, uv_loop_t *loop) {
     lc_log(LC_LOG_WARN, "control", "a connection of another user was refused");
     return LC_EINVAL;
   }
-  if (client->control->n_clients > LC_CONTROL_CLIENTS_MAX) {
+  if (client->control->n_clients - client->control->n_sessions > LC_CONTROL_CLIENTS_MAX) {
     lc_control_refuse(client, "too many commands at once: try again");
     return 0;
   }
-  if (uv_timer_start(&client->patience, on_impatient, LC_CONTROL_PATIENCE_MS, 0) != 0) return LC_ESYS;
+  start_patience(client);
   return uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) == 0 ? 0 : LC_ESYS;
 }
 
@@ -218,8 +308,8 @@ static void control_destroy(lc_resource *res) {
 
 static int control_stats(lc_resource *res, lc_buf *ret) {
   const lc_control *self = (const lc_control *)res;
-  return lc_buf_addf(ret, "{\"clients\":%u,\"answered\":%llu,\"refused\":%llu}", self->n_clients,
-                     (unsigned long long)self->answered, (unsigned long long)self->refused);
+  return lc_buf_addf(ret, "{\"clients\":%u,\"sessions\":%u,\"answered\":%llu,\"refused\":%llu}", self->n_clients,
+                     self->n_sessions, (unsigned long long)self->answered, (unsigned long long)self->refused);
 }
 
 static const lc_resource_ops control_ops = {.close = control_close, .destroy = control_destroy, .stats = control_stats};

@@ -1,8 +1,6 @@
 /* The control socket against clients that ask, babble, vanish, say nothing and come in crowds. */
-#include "support/support.h"
+#include "support/control.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,95 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/control.h"
 #include "app/control_socket.h"
-
-typedef struct server {
-  lc_test *test;
-  uv_prepare_t keep; /* the listener keeps no loop running */
-  lc_control *control;
-  lc_control_client *held; /* asked "later": answered when the test says so */
-  unsigned asked;
-} server;
-
-static void on_request(void *arg, lc_control_client *client, const char *verb) {
-  server *self = arg;
-  lc_buf answer = {0};
-  self->asked++;
-  if (strcmp(verb, "later") == 0) {
-    self->held = client;
-  } else if (strcmp(verb, "no") == 0) {
-    lc_control_refuse(client, "no \"such\" thing");
-  } else if (strcmp(verb, "big") == 0) {
-    lc_buf_addc(&answer, '"');
-    for (int i = 0; i < 3000000; i++) lc_buf_addc(&answer, 'x');
-    lc_buf_addc(&answer, '"');
-    lc_control_answer(client, &answer);
-  } else {
-    lc_buf_add_json_string(&answer, verb, strlen(verb));
-    lc_control_answer(client, &answer);
-  }
-  lc_buf_free(&answer);
-}
-
-static void nothing(uv_prepare_t *handle) {
-  (void)handle;
-}
-
-static void open_server(server *self, lc_test *test) {
-  lc_error error = {0};
-  *self = (server){.test = test};
-  (void)uv_prepare_init(&test->loop, &self->keep);
-  assert_int_equal(uv_prepare_start(&self->keep, nothing), 0);
-  const lc_control_handler handler = {.request = on_request, .arg = self};
-  if (lc_control_create(&test->loop, test->registry, test->dir, &handler, &self->control, &error) != 0) {
-    fail_msg("%s", error.message);
-  }
-}
-
-static void turn(server *self) {
-  (void)lc_registry_run(self->test->registry);
-  (void)uv_run(&self->test->loop, UV_RUN_NOWAIT);
-}
-
-static void close_server(server *self) {
-  lc_resource *res = lc_control_resource(self->control);
-  lc_resource_close(res);
-  uv_close((uv_handle_t *)&self->keep, NULL);
-  (void)lc_registry_run(self->test->registry);
-  (void)uv_run(&self->test->loop, UV_RUN_DEFAULT);
-  assert_int_equal(lc_resource_state_of(res), LC_RES_CLOSED);
-  assert_int_equal(atomic_load(&res->descriptors), 0);
-  lc_resource_release(res);
-  assert_int_equal(access(lc_test_path(self->test, LC_CONTROL_NAME), F_OK), -1);
-}
-
-static int dial(server *self) {
-  lc_error error = {0};
-  int fd = -1;
-  if (lc_control_socket_connect(self->test->dir, LC_CONTROL_NAME, &fd, &error) != 0) fail_msg("%s", error.message);
-  assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-  return fd;
-}
-
-/* Everything that the server sends until it closes; NULL when it closes without a word. To be freed. */
-static char *hear(server *self, int fd) {
-  lc_buf heard = {0};
-  for (;;) {
-    char part[65536];
-    ssize_t n = recv(fd, part, sizeof part, 0);
-    if (n > 0) assert_int_equal(lc_buf_add(&heard, part, (size_t)n), 0);
-    if (n == 0 || (n < 0 && errno != EAGAIN)) break;
-    turn(self);
-  }
-  close(fd);
-  if (heard.len == 0) {
-    lc_buf_free(&heard);
-    return NULL;
-  }
-  assert_int_equal(lc_buf_addc(&heard, '\0'), 0);
-  return heard.data;
-}
 
 static void assert_answer(server *self, const void *request, size_t len, const char *expected) {
   int fd = dial(self);
@@ -254,7 +164,7 @@ static void test_takes_an_old_sockets_place(void **state) {
   close_server(&self);
 
   lc_test_write(test, LC_CONTROL_NAME, "precious", 8);
-  const lc_control_handler handler = {.request = on_request, .arg = &other};
+  const lc_control_handler handler = {.arg = &other};
   assert_int_equal(lc_control_create(&test->loop, test->registry, test->dir, &handler, &other.control, &error), LC_EINVAL);
   assert_non_null(strstr(error.message, "in the way"));
   size_t len = 0;
