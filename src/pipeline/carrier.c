@@ -43,11 +43,17 @@ static bool run_stages(lc_carrier *carrier, lc_batch *batch) {
   const lc_graph *graph = carrier->graph;
   for (uint32_t i = 0; i < graph->n_pool_stages; i++) {
     lc_stage *stage = graph->stages[i];
+    lc_samples *samples = lc_sampler_begin(graph->samplers[i], batch, batch->read_ns);
     uint32_t at = 0;
     int rc = LC_EAGAIN;
     while (rc == LC_EAGAIN)
       rc = stage->ops->process(stage, batch, &at, batch->n_records, batch->read_ns, &carrier->error);
+    if (rc == 0) lc_sampler_end(graph->samplers[i], samples, batch);
+    else lc_samples_destroy(samples);
     if (rc != 0) return false;
+  }
+  if (graph->n_stages == 0) {
+    lc_sampler_end(graph->samplers[0], lc_sampler_begin(graph->samplers[0], batch, batch->read_ns), batch);
   }
   return true;
 }

@@ -6,13 +6,24 @@
 #include "base/check.h"
 #include "pipeline/inside.h"
 
+static bool create_samplers(lc_graph *graph, uint32_t n) {
+  graph->samplers = calloc(n, sizeof(lc_sampler *));
+  while (graph->samplers != NULL && graph->n_samplers < n) {
+    lc_sampler *sampler = lc_sampler_create();
+    if (sampler == NULL) return false;
+    graph->samplers[graph->n_samplers++] = sampler;
+  }
+  return graph->samplers != NULL;
+}
+
 lc_graph *lc_graph_create(uint32_t n_stages, uint32_t n_edges) {
   lc_graph *graph = calloc(1, sizeof *graph);
   if (graph == NULL) return NULL;
   graph->refs = 1;
   graph->stages = calloc(n_stages + 1u, sizeof(lc_stage *));
   graph->edges = calloc(n_edges + 1u, sizeof(lc_edge *));
-  if (graph->stages == NULL || graph->edges == NULL) {
+  bool samplers = create_samplers(graph, n_stages > 0 ? n_stages : 1);
+  if (graph->stages == NULL || graph->edges == NULL || !samplers) {
     lc_graph_release(graph);
     return NULL;
   }
@@ -43,6 +54,8 @@ void lc_graph_release(lc_graph *graph) {
   if (--graph->refs > 0) return;
   for (uint32_t i = 0; i < graph->n_stages; i++) lc_resource_release(&graph->stages[i]->resource);
   for (uint32_t i = 0; i < graph->n_edges; i++) graph->edges[i]->graphs--;
+  for (uint32_t i = 0; i < graph->n_samplers; i++) lc_sampler_destroy(graph->samplers[i]);
+  free(graph->samplers);
   free(graph->stages);
   free(graph->edges);
   free(graph);

@@ -6,6 +6,7 @@
  *   dead.c      writing dead letters before their ack         report.c    audit, status, positions as JSON
  *   graph.c     one generation's stages and edges             reload.c    a new generation takes the place of the old
  *   leave.c     what no generation names any more drains      open.c      everything that may fail before it runs
+ *   sampler.c   records before and after a stage              inspect.c   what an operator looks at, and pauses
  *
  * Thread: the loop thread owns all of it. A carrier reads its graph's stages, and of streams `live` and `skip_most`,
  * from the pool. */
@@ -23,6 +24,7 @@
 #include "pipeline/dlq.h"
 #include "pipeline/engine.h"
 #include "pipeline/ledger.h"
+#include "pipeline/sampler.h"
 #include "record/pool.h"
 
 typedef struct lc_edge lc_edge;
@@ -54,6 +56,8 @@ struct lc_graph {
   lc_stage **stages; /* counted */
   uint32_t n_stages;
   uint32_t n_pool_stages; /* so many of them run in the read job */
+  lc_sampler **samplers;  /* owned; one per stage, or, without stages, one of what passes */
+  uint32_t n_samplers;
   lc_edge **edges;        /* each counts it */
   uint32_t n_edges;
 };
@@ -134,6 +138,7 @@ struct lc_pipeline {
 
   lc_batch *first, *last; /* batches that pass the loop's stages, in order; owned */
   uint32_t stage, at;     /* of the first batch: the stage and the record it is at */
+  lc_samples *samples;    /* of the first batch, taken before the stage that works on it; owned; mostly NULL */
   bool dead_written;      /* and its dead letters are safe */
   bool dead_under_way;
   bool pumping;
@@ -141,6 +146,7 @@ struct lc_pipeline {
   uint32_t carriers;  /* read jobs under way */
   lc_sink *lent;      /* lent to one of them */
   lc_stream *active;  /* streams that commits look at */
+  bool paused;        /* by an operator: its monitors get no batches */
   bool failed;        /* a stage stopped it */
   bool leaving;       /* no generation names it any more */
   int64_t leave_by_ns; /* monotonic: drains no longer than that */

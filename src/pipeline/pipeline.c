@@ -22,6 +22,7 @@ static void destroy_pipeline(lc_resource *res) {
     if (pipeline->edges[i] != NULL) lc_edge_destroy(pipeline->edges[i]);
   }
   while (pipeline->n_feeds > 0) lc_feed_destroy(pipeline->feeds[--pipeline->n_feeds]);
+  lc_samples_destroy(pipeline->samples);
   lc_batch_pool_destroy(pipeline->pool);
   free(pipeline->edges);
   free(pipeline->feeds);
@@ -137,6 +138,8 @@ static void begin_first(lc_pipeline *pipeline) {
   pipeline->stage = pipeline->first != NULL ? pipeline->first->graph->n_pool_stages : 0;
   pipeline->at = 0;
   pipeline->dead_written = false;
+  lc_samples_destroy(pipeline->samples);
+  pipeline->samples = NULL;
 }
 
 void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch, lc_graph *graph) {
@@ -169,8 +172,12 @@ static int run_stages(lc_pipeline *pipeline, int64_t now_ns, lc_error *error) {
   lc_batch *batch = pipeline->first;
   while (pipeline->stage < batch->graph->n_stages) {
     lc_stage *stage = batch->graph->stages[pipeline->stage];
+    lc_sampler *sampler = batch->graph->samplers[pipeline->stage];
+    if (pipeline->at == 0 && pipeline->samples == NULL) pipeline->samples = lc_sampler_begin(sampler, batch, now_ns);
     int rc = stage->ops->process(stage, batch, &pipeline->at, batch->n_records, now_ns, error);
     if (rc != 0) return rc;
+    lc_sampler_end(sampler, pipeline->samples, batch);
+    pipeline->samples = NULL;
     pipeline->stage++;
     pipeline->at = 0;
   }

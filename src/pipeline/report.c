@@ -64,7 +64,8 @@ int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced) {
 
 static const char *state_of(const lc_pipeline *pipeline) {
   if (pipeline->failed) return "stopped";
-  return pipeline->leaving ? "draining" : "running";
+  if (pipeline->leaving) return "draining";
+  return pipeline->paused ? "paused" : "running";
 }
 
 static void pipeline_status(const lc_pipeline *pipeline, lc_buf *ret) {

@@ -74,7 +74,7 @@ lc_samples *lc_sampler_begin(lc_sampler *sampler, const lc_batch *batch, int64_t
   lc_samples *samples = malloc(sizeof *samples + LC_SAMPLER_RECORDS * sizeof samples->items[0]);
   if (samples == NULL) return NULL;
   samples->n = 0;
-  uint32_t step = batch->n_records / LC_SAMPLER_RECORDS + 1; /* spread over the batch */
+  uint32_t step = (batch->n_records + LC_SAMPLER_RECORDS - 1) / LC_SAMPLER_RECORDS; /* spread over the batch */
   for (uint32_t i = 0, from = 0; i < batch->n_records && samples->n < LC_SAMPLER_RECORDS; i++) {
     if (i < from || !lc_record_live(&batch->records[i])) continue;
     lc_sample *sample = &samples->items[samples->n++];
