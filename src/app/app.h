@@ -30,6 +30,7 @@ typedef struct lc_app {
   lc_control *control; /* counted */
   lc_reloader *reloader;
   lc_watch *watch; /* NULL without --watch */
+  struct lc_app_session *sessions; /* of the prompt; each owned by its client */
   lc_runtime runtime;
   uv_async_t wake; /* the registry has something to do */
   uv_signal_t term, interrupt, hup;
@@ -43,6 +44,11 @@ typedef struct lc_app {
 
 /* Asks the engine to stop within 30 seconds; asked again, it stops at once. */
 void lc_app_stop(lc_app *app, const char *why);
+
+/* Makes the client a session of the prompt (repl_sessions.c). */
+void lc_app_begin_session(lc_app *app, lc_control_client *client);
+/* Another generation takes the place of the live one, or none does: no session may refer to it any more. */
+void lc_app_detach_sessions(lc_app *app);
 
 /* Answers the control socket; `arg` is the lc_app. */
 void lc_app_request(void *arg, lc_control_client *client, const char *verb);

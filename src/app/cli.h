@@ -34,6 +34,7 @@ typedef enum lc_verb {
   LC_VERB_STOP,
   LC_VERB_TOP,
   LC_VERB_TEST,
+  LC_VERB_REPL,
   LC_VERB_VERSION,
   LC_VERB_HELP,
   LC_VERBS
@@ -43,6 +44,7 @@ typedef struct lc_cli {
   lc_verb verb;
   bool once, watch, json;
   const char *state_dir; /* NULL: not given */
+  const char *code;      /* of `repl -e`; NULL: not given */
   int log_level;         /* lc_log_level */
   int log_format;        /* lc_log_format */
   const char **allow;    /* owned; the strings are argv's */

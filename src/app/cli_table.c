@@ -3,7 +3,8 @@
 #include <stdint.h>
 
 #define ON(verb) (1u << LC_VERB_##verb)
-#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(RELOAD) | ON(STOP) | ON(TOP))
+#define STATEFUL (ON(RUN) | ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(RELOAD) | ON(STOP) | ON(TOP) | \
+                  ON(REPL))
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
@@ -30,7 +31,9 @@ const lc_cli_option lc_cli_options[] = {
      "text, json, or auto (default): text on a terminal, JSON lines elsewhere"},
     {"--allow", LC_CLI_LIST, ON(RUN) | ON(CHECK) | ON(TEST), offsetof(lc_cli, allow), "NAME", NULL,
      "let pipeline files use NAME (io, os, ffi, debug, ...); may be given several times"},
-    {"--json", LC_CLI_FLAG, ON(STATUS) | ON(AUDIT) | ON(POSITIONS), offsetof(lc_cli, json), NULL, NULL,
+    {"-e", LC_CLI_VALUE, ON(REPL), offsetof(lc_cli, code), "CODE", NULL,
+     "run this chunk of Lua, print what it returns, and exit; 1 when it fails"},
+    {"--json", LC_CLI_FLAG, ON(STATUS) | ON(AUDIT) | ON(POSITIONS) | ON(REPL), offsetof(lc_cli, json), NULL, NULL,
      "print JSON instead of text"},
     {NULL, LC_CLI_FLAG, 0, 0, NULL, NULL, NULL},
 };
@@ -142,6 +145,20 @@ const lc_cli_verb lc_cli_verbs[LC_VERBS] = {
          "      assert.same({ filtered = 1 }, out.dropped)\n"
          "    end)\n"
          "  end)\n"},
+    [LC_VERB_REPL] =
+        {"repl", "", 0, 0, "a Lua prompt inside the running logcap",
+         "Runs Lua in the running logcap, between two batches, with the globals of its pipeline files. At the prompt,\n"
+         "help() says what there is besides; Tab completes, Ctrl-C drops the line, Ctrl-D ends. From a pipe it reads\n"
+         "chunks, and ends at the first that fails. With --json each result is a line of JSON, and what print() shows\n"
+         "goes to standard error. Exit 1 when a chunk failed, or when none runs.\n"
+         "\n"
+         "Examples:\n"
+         "  logcap repl\n"
+         "  logcap repl -e 'pipelines()'\n"
+         "  logcap repl -e 'tap(\"shop:2\", 5)'                         samples before and after a stage\n"
+         "  logcap repl -e 'try(\"shop:2\", function(rec) rec.x = 1 end)'  what a function would do\n"
+         "  logcap repl --json -e 'resources()' | jq '.[] | select(.errors > 0)'\n"
+         "  logcap repl < checks.lua\n"},
     [LC_VERB_VERSION] = {"version", "", 0, 0, "print the version", "Example:\n  logcap version\n"},
     [LC_VERB_HELP] =
         {"help", "[VERB]", 0, 1, "explain a verb by example",

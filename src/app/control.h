@@ -7,7 +7,7 @@
  *     lc_resource_release(lc_control_resource(control));
  *
  * A client sends one line, a verb, and gets one line of JSON: {"ok":true,"result":...} or {"ok":false,"error":"..."};
- * then the connection ends. A verb may also be answered by a session (lc_control_hold): then the client stays, and sends
+ * then the connection ends. A verb may also be answered by a session (lc_control_hold): then the client stays and sends
  * messages, one a line, each of which is answered by a line before the next one is read. Only the user that runs
  * logcap, and root, are answered. Requests, clients and the time that a client may take are bounded; whatever a client
  * sends or does not read harms nobody but itself.

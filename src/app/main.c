@@ -5,6 +5,7 @@
 #include "app/check.h"
 #include "app/cli.h"
 #include "app/query.h"
+#include "app/repl.h"
 #include "app/run.h"
 #include "app/test.h"
 #include "app/top.h"
@@ -34,6 +35,8 @@ static int run_verb(const lc_cli *cli) {
       return lc_top(cli);
     case LC_VERB_TEST:
       return lc_test_specs(cli);
+    case LC_VERB_REPL:
+      return lc_repl_command(cli);
     case LC_VERB_VERSION:
     default:
       return print_version();

@@ -123,5 +123,6 @@ void lc_app_request(void *arg, lc_control_client *client, const char *verb) {
   else if (strcmp(verb, "positions") == 0) answer_positions(app, client);
   else if (strcmp(verb, "stop") == 0) answer_stop(app, client);
   else if (strcmp(verb, "reload") == 0) lc_app_reload(app, "logcap reload", reloaded, client);
-  else lc_control_refuse(client, "unknown request; known are status, audit, positions, reload and stop");
+  else if (strcmp(verb, "repl") == 0) lc_app_begin_session(app, client);
+  else lc_control_refuse(client, "unknown request; known are status, audit, positions, reload, stop and repl");
 }

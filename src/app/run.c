@@ -163,6 +163,7 @@ static void on_finished(void *arg, const lc_engine_result *result) {
   app->result = *result;
   app->finished = true;
   close_reload(app);
+  lc_app_detach_sessions(app);
   close_control(app);
   let_loop_end(app);
 }
@@ -172,6 +173,7 @@ static bool tear_down(lc_app *app) {
   bool clean = true;
   let_loop_end(app);
   close_reload(app);
+  lc_app_detach_sessions(app);
   close_control(app);
   if (app->registry) (void)lc_registry_run(app->registry);
   if (app->loop_ready) (void)uv_run(&app->loop, UV_RUN_DEFAULT); /* the control socket's handles */

@@ -66,6 +66,8 @@ static void handle_drop(lc_handle *handle, bool ask_to_close) {
   lc_resource_release(resource);
 }
 
+void lc_handle_close(lc_handle *handle) { handle_drop(handle, true); }
+
 void lc_handle_drop_all(lc_state *state) {
   while (state->handles != NULL) handle_drop(state->handles, false);
 }

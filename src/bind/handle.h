@@ -38,6 +38,8 @@ lc_handle *lc_handle_at(lua_State *L, int index);
 const char *lc_role_name(lc_role role);
 /* Points handles of adopted resources at the live ones. */
 void lc_handle_adopt(lc_state *state, const lc_reload *reload);
+/* What its :close() does. Twice is fine. */
+void lc_handle_close(lc_handle *handle);
 /* Drops the references of all open handles. */
 void lc_handle_drop_all(lc_state *state);
 

@@ -8,7 +8,6 @@
 #include "bind/state.h"
 #include "record/json_text.h"
 
-#define ARRAY "logcap.array"
 #define NULL_VALUE "logcap.null"
 #define LIMIT_MIB ((int)(LC_BATCH_EXTRA_MAX >> 20))
 
@@ -49,7 +48,7 @@ static void push_members(lua_State *L, const char *text, size_t len, lc_json_typ
     if (type == LC_JSON_OBJECT) lua_rawset(L, -3);
     else lua_rawseti(L, -2, i++);
   }
-  if (type == LC_JSON_ARRAY) luaL_setmetatable(L, ARRAY);
+  if (type == LC_JSON_ARRAY) luaL_setmetatable(L, LC_LUA_ARRAY);
 }
 
 static void push_value(lua_State *L, const char *text, size_t len, lc_json_type type, int depth) {
@@ -108,7 +107,7 @@ static bool is_list(lua_State *L, int index, size_t *ret_n) {
   size_t n = lua_objlen(L, index), seen = 0;
   bool marked = false;
   if (lua_getmetatable(L, index)) {
-    luaL_getmetatable(L, ARRAY);
+    luaL_getmetatable(L, LC_LUA_ARRAY);
     marked = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
   }
@@ -245,7 +244,7 @@ static int null_tostring(lua_State *L) {
 static int make_array(lua_State *L) {
   if (lua_isnoneornil(L, 1)) lua_newtable(L);
   else if (!lua_istable(L, 1)) return luaL_error(L, "logcap.array takes a table, got a %s", luaL_typename(L, 1));
-  luaL_setmetatable(L, ARRAY);
+  luaL_setmetatable(L, LC_LUA_ARRAY);
   return 1;
 }
 
@@ -253,8 +252,8 @@ void lc_json_value_setup(lua_State *L) {
   luaL_newmetatable(L, BUFFER);
   lua_pushcfunction(L, buffer_gc);
   lua_setfield(L, -2, "__gc");
-  luaL_newmetatable(L, ARRAY);
-  lua_pushliteral(L, ARRAY);
+  luaL_newmetatable(L, LC_LUA_ARRAY);
+  lua_pushliteral(L, LC_LUA_ARRAY);
   lua_setfield(L, -2, "__metatable");
   lua_pop(L, 2);
   lua_newuserdata(L, sizeof(char));

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "logcap/record.h"
 
+#define LC_LUA_ARRAY "logcap.array" /* the metatable of arrays, for luaL_setmetatable */
 #define LC_LUA_DEPTH 255 /* levels of tables that are encoded or decoded: what the slicer takes for a field */
 
 /* Makes the metatable of arrays and the null value, and sets both in the table on the top: `array` and `null`. */

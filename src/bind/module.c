@@ -130,6 +130,7 @@ void lc_module_setup(lua_State *L) {
   lua_pop(L, 2);
   require(L, "logcap");
   require(L, "logcap.loop");
-  lua_pop(L, 2);
+  require(L, "logcap.repl");
+  lua_pop(L, 3);
   require(L, "logcap.sandbox");
 }

@@ -38,7 +38,7 @@ static int absolute(const char *path, lc_buf *ret, lc_error *error) {
 }
 
 /* $XDG_STATE_HOME counts only when it is absolute: so its specification says. */
-static int home_default(lc_buf *ret, lc_error *error) {
+int lc_state_dir_home(lc_buf *ret, lc_error *error) {
   const char *state_home = environment("XDG_STATE_HOME");
   if (state_home != NULL && state_home[0] == '/') {
     lc_buf_addf(ret, "%s/logcap", state_home);
@@ -67,7 +67,7 @@ int lc_state_dir_resolve(const char *option, lc_buf *ret, lc_error *error) {
   } else if (geteuid() == 0) {
     lc_buf_adds(ret, "/var/lib/logcap");
   } else {
-    rc = home_default(ret, error);
+    rc = lc_state_dir_home(ret, error);
   }
   if (rc == 0 && ret->failed) rc = lc_error_set(error, LC_ENOMEM, "out of memory: cannot name the state directory");
   if (rc != 0) ret->len = begin;

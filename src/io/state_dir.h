@@ -25,6 +25,9 @@ typedef enum lc_state_mode {
  * $XDG_STATE_HOME/logcap, else ~/.local/state/logcap. Touches nothing. Appends to `ret`. */
 int lc_state_dir_resolve(const char *option, lc_buf *ret, lc_error *error) LC_CHECK;
 
+/* Where a user's own state lies: $XDG_STATE_HOME/logcap, else ~/.local/state/logcap. Touches nothing. Appends. */
+int lc_state_dir_home(lc_buf *ret, lc_error *error) LC_CHECK;
+
 /* Resolves it, makes it if asked, refuses one that another user could change, and locks it. LC_EBUSY, with the
  * owner's pid in the message, when another process has it. */
 int lc_state_dir_open(const char *option, lc_state_mode mode, lc_state_dir **ret, lc_error *error) LC_CHECK;

@@ -49,7 +49,8 @@ static void list_stages(const lc_engine *engine, lc_buf *ret) {
     const char *name = pipeline->resource.name;
     if (pipeline->graph->n_stages == 0) lc_buf_addf(ret, "%s%s", ret->len > 0 ? ", " : "", name);
     for (uint32_t s = 0; s < pipeline->graph->n_stages; s++) {
-      lc_buf_addf(ret, "%s%s:%u (%s)", ret->len > 0 ? ", " : "", name, s + 1, pipeline->graph->stages[s]->resource.name);
+      lc_buf_addf(ret, "%s%s:%u (%s)", ret->len > 0 ? ", " : "", name, s + 1,
+                  pipeline->graph->stages[s]->resource.name);
     }
   }
 }
@@ -62,8 +63,9 @@ lc_sampler *lc_engine_find_sampler(lc_engine *engine, const char *name, lc_error
     for (uint32_t s = 0; lives(pipeline) && s < pipeline->graph->n_stages; s++) {
       if (!is_called(pipeline->graph->stages[s], name, strlen(name))) continue;
       if (found != NULL) {
-        (void)lc_error_set(error, LC_EINVAL, "several stages are called \"%.100s\"; name one by its pipeline, as in %.100s:%u",
-                           name, pipeline->resource.name, s + 1);
+        (void)lc_error_set(error, LC_EINVAL,
+                           "several stages are called \"%.100s\"; name one by its pipeline, as in %.100s:%u", name,
+                           pipeline->resource.name, s + 1);
         return NULL;
       }
       found = pipeline->graph->samplers[s];
