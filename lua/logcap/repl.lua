@@ -81,24 +81,26 @@ local function compile(session, code)
   return nil, why, why:sub(-7) == "'<eof>'"
 end
 
--- "; called from pipeline.lua:3": the frames of the chunk that failed, but for logcap's own and the one in the message.
-local function called_from(thread, message)
+-- Adds "; called from pipeline.lua:3" to an error's message: the frames of the chunk that failed, but for logcap's own
+-- and for the one that it begins with. That one may be shortened, "...a/pipeline.lua:5: ": its whole name comes back.
+local function explain(thread, message)
   local frames, level = {}, 0
   while #frames < FRAMES do
     local info = getinfo(thread, level, "Sl")
     if not info then break end
-    local at = format("%s:%d", (info.source:gsub("^[@=]", "")), info.currentline)
+    local source = info.source:gsub("^[@=]", "")
+    local short = format("%s:%d:", info.short_src, info.currentline)
     local own = info.currentline <= 0 or info.source:find("^@logcap/")
-    if not own and not message:find(at .. ":", 1, true) then frames[#frames + 1] = at end
+    if message:sub(1, #short) == short then message = source .. message:sub(#info.short_src + 1)
+    elseif not own then frames[#frames + 1] = format("%s:%d", source, info.currentline) end
     level = level + 1
   end
-  return #frames > 0 and "; called from " .. concat(frames, ", ") or ""
+  return message .. (#frames > 0 and "; called from " .. concat(frames, ", ") or "")
 end
 
 local function failed(session, reason)
-  local message = printer.value(reason)
-  if type(reason) == "string" then message = message .. called_from(session.thread, message) end
-  return "error", message
+  if type(reason) ~= "string" then return "error", printer.value(reason) end
+  return "error", printer.value(explain(session.thread, reason))
 end
 
 local function show(session, value)

@@ -69,20 +69,25 @@ static bool is_time(lc_sampler *sampler, int64_t now_ns) {
   return atomic_compare_exchange_strong(&sampler->next_ns, &next, now_ns + LC_SAMPLER_EVERY_NS);
 }
 
+/* Spread over the batch, with uneven steps: records often alternate. */
+static uint32_t place_of(uint32_t nth, uint32_t n_records) {
+  uint32_t step = n_records / LC_SAMPLER_RECORDS;
+  return (uint32_t)((uint64_t)nth * n_records / LC_SAMPLER_RECORDS) + (step > 1 ? nth % step : 0);
+}
+
 lc_samples *lc_sampler_begin(lc_sampler *sampler, const lc_batch *batch, int64_t now_ns) {
   if (batch->n_records == 0 || !is_time(sampler, now_ns)) return NULL;
   lc_samples *samples = malloc(sizeof *samples + LC_SAMPLER_RECORDS * sizeof samples->items[0]);
   if (samples == NULL) return NULL;
   samples->n = 0;
-  uint32_t step = (batch->n_records + LC_SAMPLER_RECORDS - 1) / LC_SAMPLER_RECORDS; /* spread over the batch */
-  for (uint32_t i = 0, from = 0; i < batch->n_records && samples->n < LC_SAMPLER_RECORDS; i++) {
-    if (i < from || !lc_record_live(&batch->records[i])) continue;
-    lc_sample *sample = &samples->items[samples->n++];
-    if (!take(batch, i, now_ns, sample)) {
+  for (uint32_t i = 0; i < batch->n_records && samples->n < LC_SAMPLER_RECORDS; i++) {
+    uint32_t place = place_of(samples->n, batch->n_records);
+    if (i < place) i = place;
+    if (!lc_record_live(&batch->records[i])) continue;
+    if (!take(batch, i, now_ns, &samples->items[samples->n++])) {
       lc_samples_destroy(samples);
       return NULL;
     }
-    from = i + step;
   }
   if (samples->n > 0) return samples;
   lc_samples_destroy(samples);

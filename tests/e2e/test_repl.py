@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from conftest import wait_until
+
 PIPELINE = '''
   limits = { large = 5 }
   app = logcap.file_monitor { paths = { "in.log" }, start = "beginning" }
@@ -88,8 +90,8 @@ def test_values_and_errors(shop):
     assert repl(shop, "limits.large, 'a', nil, {1, x = {}}") == "5\na\nnil\n{ 1, x = {} }\n"
     assert repl(shop, "x = 5") == ""
     assert repl(shop, "for i = 1, 2 do print(i, 'x') end return 'end'") == "1\tx\n2\tx\nend\n"
-    assert repl(shop, "error('no')", exit_code=1) == "logcap: no\n" or True
-    assert "pipeline.lua:4: cannot take 7" in repl(shop, "broken(7)", exit_code=1)
+    assert repl(shop, "local a = error('no')", exit_code=1) == "logcap: repl:1: no\n"
+    assert f"logcap: {shop.file}:5: cannot take 7\n" == repl(shop, "broken(7)", exit_code=1)
     assert "called from repl:1" in repl(shop, "local a = broken(7)", exit_code=1)
     assert "'=' expected" in repl(shop, "a b", exit_code=1)
     assert "near '<eof>'" in repl(shop, "for i = 1, 2 do", exit_code=1)
@@ -141,7 +143,7 @@ def test_resources(shop):
     kinds = {row["kind"] for row in rows}
     assert kinds >= {"file_monitor", "json", "lua", "file_sink", "pipeline", "control"}
     stage = next(row for row in rows if row["name"] == "tag")
-    assert (stage["records_in"], stage["records_out"], stage["made_at"].split(":")[-1]) == (10, 5, "6")
+    assert (stage["records_in"], stage["records_out"], stage["made_at"].split(":")[-1]) == (10, 5, "7")
     table = repl(shop, "resources()").splitlines()
     assert table[0].split() == ["id", "kind", "name", "state", "age", "made", "at", "fds", "bytes", "in", "out",
                                 "errors"]
@@ -156,17 +158,15 @@ def test_resource(shop):
     assert value(shop, f"resource({ident}).name") == "tag"
     assert "no resource is called nothing" in repl(shop, "resource('nothing')", exit_code=1)
     assert "cannot be closed from here" in repl(shop, "resource('control'):close()", exit_code=1)
-    assert value(shop, "#resources()") == value(shop, "local d = logcap.dedup { ttl = '1s' } local n = #resources() "
-                                                      "resource('dedup'):close() return n") - 1
-    wait = time.monotonic() + 10
-    while "no resource" not in shop.call("repl", "-e", "gc() return resource('dedup')").stderr:
-        assert time.monotonic() < wait
+    assert value(shop, "#resources()") == value(shop, "local d = logcap.dedup { name = 'mine', ttl = '1s' } local n = #resources() "
+                                                      "resource('mine'):close() return n") - 1
+    wait_until(lambda: "no resource" in shop.call("repl", "-e", "gc() return resource('mine')").stderr)
 
 
 def test_leaks(shop):
     assert repl(shop, "leaks()") == "no leaks\n"
     assert value(shop, "leaks()") == []
-    assert repl(shop, "d = logcap.dedup { ttl = '1s' } return leaks()") == "no leaks\n"
+    assert repl(shop, "d = logcap.dedup { name = 'mine', ttl = '1s' } return leaks()") == "no leaks\n"
 
 
 def test_pipelines_and_audit(shop):
@@ -218,7 +218,7 @@ def test_try_changes_nothing(shop):
     assert "in the function that it tries" in repl(shop, "try('tag', function() try('tag', print) end, 1)")
     assert "needs a function" in repl(shop, "try('tag', 5)", exit_code=1)
     assert (value(shop, "resource('tag'):stats()"), shop.read("out.log")) == before
-    assert not list((shop.state / "dlq").iterdir())
+    assert not (shop.state / "dlq").exists()
     shop.append("in.log", line(10))
     shop.wait_delivered(6)  # the view is free again
 
@@ -264,10 +264,8 @@ def test_offers_end_with_their_session(shop):
     one = Session(shop)
     one.eval("_G.kept = tap")
     one.close()
-    wait = time.monotonic() + 10
     two = Session(shop)
-    while "for the prompt" not in two.eval("kept('tag')").get("error", ""):
-        assert time.monotonic() < wait
+    wait_until(lambda: "for the prompt" in two.eval("kept('tag')").get("error", ""))
     two.close()
 
 
@@ -280,9 +278,7 @@ def test_sixteen_at_once(shop):
     for number, session in enumerate(sessions):
         assert session.eval(f"{number} * 2")["text"] == str(number * 2)
         session.close()
-    wait = time.monotonic() + 10
-    while len(shop.daemon.descriptors()) > before:
-        assert time.monotonic() < wait
+    wait_until(lambda: len(shop.daemon.descriptors()) <= before)
 
 
 def value_of_control(lc):
@@ -293,18 +289,18 @@ def value_of_control(lc):
     b"", b"{", b"{}", b"[1]", b'{"eval":1}', b'{"eval":"1","eval":"2"}', b'{"eval":"1","what":true}', b'{"eval":"1"} x',
     b'{"eval":"\xff"}', b'{"eval":"1","json":1}', bytes(range(11, 256)), b"\0" * 100, b'{"eval":"\\u0000"}',
     b'{"complete":null}', b'"eval"', b'{"eval":"' + b"[" * 100000 + b'"}', b"[" * 100000,
-])
+], ids=range(17))
 def test_binary_and_broken_messages(shop, data):
     session = Session(shop)
     answer = session.send(data)
-    assert answer["ok"] is False or "error" in answer["result"] or answer["result"]["text"] == ""
+    assert answer["ok"] is False or "error" in answer["result"] or answer["result"].keys() & {"text", "incomplete"}
     assert session.eval("1 + 1")["text"] == "2"
     session.close()
 
 
 def test_bytecode_is_refused(shop):
     session = Session(shop)
-    assert "bytecode" in session.eval("\x1bLJ\x02")["error"] or "repl:1" in session.eval("\x1bLJ\x02")["error"]
+    assert "wrong mode" in session.eval("\x1bLJ\x02")["error"]
     session.close()
 
 
@@ -322,9 +318,7 @@ def test_clients_that_flood_and_vanish(shop):
     assert count > 1_000_000
     shop.append("in.log", line(10))
     shop.wait_delivered(6)
-    wait = time.monotonic() + 20
-    while value_of_control(shop)["sessions"] > 0:
-        assert time.monotonic() < wait
+    wait_until(lambda: value_of_control(shop)["sessions"] == 0, 20)
     assert value(shop, "1") == 1
 
 
@@ -354,7 +348,12 @@ class Terminal:
                                         preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
         self.seen = ""
-        self.expect("logcap> ")
+        self.prompt()
+
+    def prompt(self, text="logcap> "):
+        """Waits for the prompt, and until the terminal is in its hand: what is typed before that is taken twice."""
+        self.expect(text)
+        wait_until(lambda: not termios.tcgetattr(self.master)[3] & termios.ICANON)
 
     def expect(self, text, seconds=10):
         """Waits until the terminal shows `text`, and returns all that came before it since the last time."""
@@ -385,21 +384,21 @@ def test_prompt(shop):
     terminal = Terminal(shop)
     terminal.type("20 + 22\r")
     terminal.expect("42\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     terminal.type("for i = 1, 2 do\r")
-    terminal.expect("      > ")
+    terminal.prompt("      > ")
     terminal.type("print('<' .. i .. '>')\r")
-    terminal.expect("      > ")
+    terminal.prompt("      > ")
     terminal.type("end\r")
     terminal.expect("<1>\r\n<2>\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     terminal.type("error('a failure')\r")
     terminal.expect("logcap: ")
     terminal.expect("a failure\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     terminal.type("'\u00e4\u20ac'\r")
     terminal.expect("\r\n\u00e4\u20ac\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     assert terminal.end() == 0
 
 
@@ -407,15 +406,15 @@ def test_prompt_interrupts(shop):
     terminal = Terminal(shop)
     terminal.type("this is no Lua\x03")
     terminal.expect("^C\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     terminal.type("for i = 1, 2 do\r")
-    terminal.expect("      > ")
+    terminal.prompt("      > ")
     terminal.type("\x03")
     terminal.expect("^C\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     terminal.type("6 * 7\r")
     terminal.expect("42\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     assert terminal.end() == 0
 
 
@@ -426,10 +425,12 @@ def test_prompt_completes(shop):
         terminal.type(typed)
         terminal.type("\r")
         terminal.expect(f"\r\n{shown}\r\n")
-        terminal.expect("logcap> ")
+        terminal.prompt()
     terminal.type("re\t\t")
     assert "resources" in terminal.expect("resume")
     terminal.type("\x03")
+    terminal.expect("^C\r\n")
+    terminal.prompt()
     assert terminal.end() == 0
 
 
@@ -437,14 +438,14 @@ def test_prompt_history(shop):
     terminal = Terminal(shop)
     terminal.type("100 + 23\r")
     terminal.expect("123\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     assert terminal.end() == 0
     history = shop.path("home/logcap/repl_history")
     assert history.stat().st_mode & 0o777 == 0o600
     terminal = Terminal(shop)
     terminal.type("\x1b[A\r")  # up
     terminal.expect("\r\n123\r\n")
-    terminal.expect("logcap> ")
+    terminal.prompt()
     assert terminal.end() == 0
 
 
