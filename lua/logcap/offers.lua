@@ -249,15 +249,18 @@ return function(host, session)
     return with_view(samples, function() return samples_text(samples, texts) end)
   end
 
-  -- Each record of the private batch passes fn, as in the loop of a stage; then the C side tells what became of it.
+  -- Each record of the private batch passes fn, as in the loop of a stage. What moves on is asked of the C side, which
+  -- knows whether that batch is in hand: a function may yield, and be resumed who knows where.
   local function run_trials(fn)
     local errors, at = {}, 0
-    while record.next(record.view) do
+    session.trying = true
+    while host.try_next() do
       at = at + 1
       local ok, verdict = pcall(fn, record.Record(record.view.serial))
       if not ok then errors[at] = printer.value(verdict)
-      elseif verdict == false then record.drop(record.view) end
+      elseif verdict == false then host.try_drop() end
     end
+    session.trying = false
     return errors
   end
 

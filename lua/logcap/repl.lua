@@ -29,6 +29,7 @@ local RELOAD = {}          -- what a chunk yields that waits for a reload
 ---@field left integer bytes that may still be printed
 ---@field thread? thread the chunk in hand
 ---@field json boolean
+---@field trying boolean a try() is under way
 
 local function print_to(session)
   return function(...)
@@ -47,9 +48,8 @@ local function reload_of(session)
     if running() ~= session.thread then
       error("reload() waits for its outcome: call it from the prompt itself, not from a coroutine", 0)
     end
-    local ok, message = yield(RELOAD)
-    if not ok then error(message, 0) end
-    return message
+    if session.trying then error("reload() cannot be used in a function that is tried", 0) end
+    error(yield(RELOAD), 0) -- when it succeeds this state is left, and nobody comes back
   end
 end
 
@@ -144,16 +144,15 @@ local repl = { open = open }
 function repl.eval(session, code, json)
   local chunk, why, incomplete = compile(session, code)
   if not chunk then return incomplete and "incomplete" or "error", why, "" end
-  session.json, session.printed, session.left = json, {}, PRINTED
+  session.json, session.printed, session.left, session.trying = json, {}, PRINTED, false
   session.thread = create(chunk)
   return answer(session, settle(session, resume(session.thread)))
 end
 
----Goes on with a chunk that waits for a reload.
----@param ok boolean
----@param message string what became of the reload
-function repl.resume(session, ok, message)
-  return answer(session, settle(session, resume(session.thread, ok, message)))
+---Goes on with a chunk that waits for a reload, which failed.
+---@param message string why
+function repl.resume(session, message)
+  return answer(session, settle(session, resume(session.thread, message)))
 end
 
 ---@param line string what stands before the cursor

@@ -92,6 +92,7 @@ static void exchange(lc_reloader *self, lc_reload *reload) {
   lc_generation *former = app->generation;
   lc_generation_adopt(self->generation, reload);
   lc_reload_commit(reload);
+  lc_app_detach_sessions(app);
   app->generation = self->generation;
   self->generation = NULL;
   lc_generation_destroy(former);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "app/control.h"
@@ -10,6 +11,7 @@
 #include "record/json_text.h"
 
 #define ANSWER_MAX (UINT64_C(16) << 20)
+#define ANSWER_PATIENCE_S 90 /* a reload may take so long; other chunks are stopped much sooner */
 
 /* --- lines --- */
 
@@ -72,7 +74,7 @@ static int ask(lc_repl_client *client, lc_answer *ret, lc_error *error) {
   if (!lc_answer_get(whole, "error", &why) || lc_answer_string(why, &text) != 0 || text.len == 0) {
     rc = lc_error_set(error, LC_ECORRUPT, "the answer of the running logcap makes no sense");
   } else {
-    rc = lc_error_set(error, LC_EINVAL, "the running logcap says: %s", lc_buf_cstr(&text));
+    rc = lc_error_set(error, LC_EINVAL, "%s", lc_buf_cstr(&text));
   }
   lc_buf_free(&text);
   return rc;
@@ -81,6 +83,7 @@ static int ask(lc_repl_client *client, lc_answer *ret, lc_error *error) {
 /* --- the session --- */
 
 int lc_repl_client_open(lc_repl_client *ret, const char *folder, lc_error *error) {
+  const struct timeval patience = {.tv_sec = ANSWER_PATIENCE_S};
   lc_answer hello;
   *ret = (lc_repl_client){.fd = -1};
   int rc = lc_control_socket_connect(folder, LC_CONTROL_NAME, &ret->fd, error);
@@ -88,6 +91,9 @@ int lc_repl_client_open(lc_repl_client *ret, const char *folder, lc_error *error
     rc = lc_error_set(error, LC_EINVAL, "whoever listens at %s/%s is another user", folder, LC_CONTROL_NAME);
   }
   if (rc == 0) rc = lc_buf_adds(&ret->out, "repl") == 0 ? ask(ret, &hello, error) : LC_ENOMEM;
+  if (rc == 0 && setsockopt(ret->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+    rc = lc_error_sys(error, errno, "cannot set the patience of the session");
+  }
   if (rc != 0) lc_repl_client_close(ret);
   return rc;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/reload.h"
 #include "app/repl_message.h"
 #include "bind/repl.h"
 
@@ -54,22 +55,27 @@ static int enter(lc_app_session *self, lc_error *error) {
 static void settle(lc_app_session *self, lc_control_client *client, lc_repl_outcome *outcome);
 
 /* What became of the reload that the session's chunk waits for. */
-static void after_reload(lc_app_session *self, bool ok, const char *message) {
+static void after_reload(void *arg, const lc_reload_outcome *reload) {
+  lc_app_session *self = arg;
   lc_repl_outcome outcome = {0};
   lc_control_client *client = self->waits;
   self->waits = NULL;
-  if (self->repl != NULL) { /* its generation lives on */
-    lc_repl_resume(self->repl, ok, message, &outcome);
+  if (self->repl != NULL && !reload->ok) { /* the chunk's generation lives on */
+    lc_repl_resume(self->repl, reload->message, &outcome);
+  } else if (reload->ok) {
+    lc_buf_addf(&outcome.text, self->json ? "\"generation %u runs\"" : "generation %u runs", reload->generation);
   } else {
-    outcome.kind = ok ? LC_REPL_DONE : LC_REPL_ERROR;
-    lc_buf_adds(&outcome.text, message);
+    outcome.kind = LC_REPL_ERROR;
+    lc_buf_adds(&outcome.text, reload->message);
   }
+  self->lost = false; /* who asked for it knows */
   settle(self, client, &outcome);
 }
 
+/* The session lives until its answer is given, and so until after_reload is called. */
 static void begin_reload(lc_app_session *self, lc_control_client *client) {
   self->waits = client;
-  after_reload(self, false, "this logcap cannot reload yet");
+  lc_app_reload(self->app, "reload() at the prompt", after_reload, self);
 }
 
 static void settle(lc_app_session *self, lc_control_client *client, lc_repl_outcome *outcome) {
@@ -80,6 +86,7 @@ static void settle(lc_app_session *self, lc_control_client *client, lc_repl_outc
 
 static void evaluate(lc_app_session *self, lc_control_client *client, const lc_repl_message *message) {
   lc_repl_outcome outcome = {0};
+  self->json = message->json;
   lc_repl_eval(self->repl, message->text.data != NULL ? message->text.data : "", message->text.len, message->json,
                &outcome);
   settle(self, client, &outcome);

@@ -76,6 +76,7 @@ static void note_part(void *arg, const char *pipeline, uint32_t index, lc_resour
 static int held(lua_State *L) {
   const lc_repl *repl = lc_repl_of(L);
   lua_newtable(L);
+  note_id(L, &repl->state->resource);
   lc_engine_each_part(repl->engine, note_part, L);
   for (const lc_handle *handle = repl->state->handles; handle != NULL; handle = handle->next) {
     note_id(L, handle->resource);
@@ -122,8 +123,8 @@ static int pause_pipeline(lua_State *L) {
 static const luaL_Reg host[] = {
     {"status", status},          {"audit", audit},           {"parts", parts},
     {"held", held},              {"close", close_resource},  {"pause", pause_pipeline},
-    {"samples", lc_repl_samples}, {"try_begin", lc_repl_try_begin}, {"try_end", lc_repl_try_end},
-    {NULL, NULL},
+    {"samples", lc_repl_samples}, {"try_begin", lc_repl_try_begin}, {"try_next", lc_repl_try_next},
+    {"try_drop", lc_repl_try_drop}, {"try_end", lc_repl_try_end}, {NULL, NULL},
 };
 
 /* --- the session --- */
@@ -181,9 +182,9 @@ void lc_repl_destroy(lc_repl *repl) {
 
 typedef struct call {
   lc_repl *repl;
-  const char *text; /* the code; or the message of a reload */
+  const char *text; /* the code; or why a reload failed */
   size_t len;
-  bool resumes, ok;
+  bool resumes;
   lc_repl_outcome *ret;
 } call;
 
@@ -198,9 +199,8 @@ static int run_chunk(lua_State *L) {
   const call *self = lua_touserdata(L, 1);
   push_function(L, self->resumes ? "resume" : "eval");
   lua_rawgeti(L, LUA_REGISTRYINDEX, self->repl->session);
-  if (self->resumes) lua_pushboolean(L, self->ok);
   lua_pushlstring(L, self->text, self->len);
-  if (!self->resumes) lua_pushboolean(L, self->repl->json);
+  lua_pushboolean(L, self->repl->json);
   lua_call(L, 3, 3);
   self->ret->kind = (lc_repl_kind)luaL_checkoption(L, -3, NULL, kinds);
   take_text(L, -2, &self->ret->text);
@@ -244,8 +244,8 @@ void lc_repl_eval(lc_repl *repl, const char *code, size_t len, bool json, lc_rep
   run(&(call){.repl = repl, .text = code, .len = len, .ret = ret});
 }
 
-void lc_repl_resume(lc_repl *repl, bool ok, const char *message, lc_repl_outcome *ret) {
-  run(&(call){.repl = repl, .text = message, .len = strlen(message), .resumes = true, .ok = ok, .ret = ret});
+void lc_repl_resume(lc_repl *repl, const char *message, lc_repl_outcome *ret) {
+  run(&(call){.repl = repl, .text = message, .len = strlen(message), .resumes = true, .ret = ret});
 }
 
 void lc_repl_outcome_deinit(lc_repl_outcome *outcome) {

@@ -4,7 +4,7 @@
  *     lc_repl_create(generation, engine, &repl, &error);
  *     lc_repl_outcome outcome = {0};
  *     lc_repl_eval(repl, code, len, false, &outcome);
- *     if (outcome.kind == LC_REPL_RELOAD) ... it waits; later: lc_repl_resume(repl, ok, "what became of it", &outcome);
+ *     if (outcome.kind == LC_REPL_RELOAD) ... it waits; later: lc_repl_resume(repl, "why it failed", &outcome);
  *     lc_repl_outcome_deinit(&outcome);
  *     lc_repl_destroy(repl);
  *
@@ -41,8 +41,9 @@ void lc_repl_destroy(lc_repl *repl); /* NULL is allowed */
 
 /* `json`: results as JSON. On LC_REPL_RELOAD nothing else may be evaluated before lc_repl_resume. */
 void lc_repl_eval(lc_repl *repl, const char *code, size_t len, bool json, lc_repl_outcome *ret);
-/* Goes on with the chunk that waits: its reload() returns `message`, or raises it. */
-void lc_repl_resume(lc_repl *repl, bool ok, const char *message, lc_repl_outcome *ret);
+/* Goes on with the chunk that waits, for a reload that failed: its reload() raises `message`. One that succeeded took
+ * the session's generation away, and the chunk with it. */
+void lc_repl_resume(lc_repl *repl, const char *message, lc_repl_outcome *ret);
 void lc_repl_outcome_deinit(lc_repl_outcome *outcome);
 
 /* Appends {"from":N,"words":[...]}: what the line's last word, from byte N on, may become. */

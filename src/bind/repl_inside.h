@@ -23,6 +23,9 @@ lc_repl *lc_repl_of(lua_State *L);
 
 /* try_begin(stage, n): puts clones of the newest samples in hand. True, or nil and why not. */
 int lc_repl_try_begin(lua_State *L);
+/* try_next(): puts the next of them in hand; false at the end. try_drop(): drops it. */
+int lc_repl_try_next(lua_State *L);
+int lc_repl_try_drop(lua_State *L);
 /* try_end(): a list of what became of them. */
 int lc_repl_try_end(lua_State *L);
 void lc_repl_try_clean(lc_repl *repl); /* whatever was begun */

@@ -199,6 +199,22 @@ int lc_repl_try_begin(lua_State *L) {
   return 1;
 }
 
+static lc_repl *in_trial(lua_State *L) {
+  lc_repl *repl = lc_repl_of(L);
+  if (repl->trial == NULL) luaL_error(L, "this trial is over");
+  return repl;
+}
+
+int lc_repl_try_next(lua_State *L) {
+  lua_pushboolean(L, lc_view_next(&in_trial(L)->state->view));
+  return 1;
+}
+
+int lc_repl_try_drop(lua_State *L) {
+  lc_view_drop(&in_trial(L)->state->view);
+  return 0;
+}
+
 static void push_outcome(lua_State *L, const lc_trial *trial, uint32_t i) {
   const lc_record *rec = &trial->batch->records[i];
   const lc_sample *sample = &trial->samples->items[i];
@@ -221,9 +237,8 @@ static void push_outcome(lua_State *L, const lc_trial *trial, uint32_t i) {
 }
 
 int lc_repl_try_end(lua_State *L) {
-  lc_repl *repl = lc_repl_of(L);
-  lc_trial *trial = repl->trial;
-  if (trial == NULL) return luaL_error(L, "no trial is under way");
+  lc_repl *repl = in_trial(L);
+  const lc_trial *trial = repl->trial;
   lua_newtable(L);
   luaL_setmetatable(L, LC_LUA_ARRAY);
   for (uint32_t i = 0; i < trial->batch->n_records; i++) {

@@ -105,8 +105,19 @@ int lc_engine_pause(lc_engine *engine, const char *name, bool paused, lc_error *
 
 /* --- parts --- */
 
-void lc_engine_each_part(lc_engine *engine,
-                         void (*each)(void *arg, const char *pipeline, uint32_t index, lc_resource *part), void *arg) {
+typedef void each_part(void *arg, const char *pipeline, uint32_t index, lc_resource *part);
+
+/* Of former generations, whose batches are still under way. */
+static void each_former_stage(const lc_pipeline *pipeline, each_part *each, void *arg) {
+  const lc_graph *last = pipeline->graph;
+  for (const lc_batch *batch = pipeline->first; batch != NULL; batch = batch->next) {
+    if (batch->graph == last) continue;
+    last = batch->graph;
+    for (uint32_t i = 0; i < last->n_stages; i++) each(arg, pipeline->resource.name, 0, &last->stages[i]->resource);
+  }
+}
+
+void lc_engine_each_part(lc_engine *engine, each_part *each, void *arg) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     lc_pipeline *pipeline = engine->pipelines[p];
     const char *name = pipeline->resource.name;
@@ -115,6 +126,7 @@ void lc_engine_each_part(lc_engine *engine,
     for (uint32_t i = 0; pipeline->graph != NULL && i < pipeline->graph->n_stages; i++) {
       each(arg, name, i + 1, &pipeline->graph->stages[i]->resource);
     }
+    each_former_stage(pipeline, each, arg);
     for (uint32_t i = 0; i < pipeline->n_edges; i++) {
       if (pipeline->edges[i] != NULL) each(arg, name, 0, &pipeline->edges[i]->sink->resource);
     }

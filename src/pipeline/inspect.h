@@ -19,7 +19,7 @@ lc_sampler *lc_engine_find_sampler(lc_engine *engine, const char *name, lc_error
 int lc_engine_pause(lc_engine *engine, const char *pipeline, bool paused, lc_error *error) LC_CHECK;
 
 /* Calls `each` for every pipeline and its parts: monitors, stages, sinks; what stands in several comes several times. A
- * stage comes with its index, others with 0. */
+ * stage of the newest generation comes with its index, others with 0. */
 void lc_engine_each_part(lc_engine *engine,
                          void (*each)(void *arg, const char *pipeline, uint32_t index, lc_resource *part), void *arg);
 

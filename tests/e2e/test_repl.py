@@ -217,6 +217,11 @@ def test_try_changes_nothing(shop):
     assert repl(shop, "try('tag', function(rec) rec.from = rec:source_name() end, 1)").count("in.log") == 1
     assert "in the function that it tries" in repl(shop, "try('tag', function() try('tag', print) end, 1)")
     assert "needs a function" in repl(shop, "try('tag', 5)", exit_code=1)
+    session = Session(shop)  # what yields out of a trial can be resumed, but finds no record
+    assert "yields" in session.eval("co = coroutine.running() try('tag', function() coroutine.yield() end)")["error"]
+    assert "trial is over" in session.eval("return coroutine.resume(co)")["text"]
+    assert session.eval("#try('tag', function() end, 2)")["text"] == "2"
+    session.close()
     assert (value(shop, "resource('tag'):stats()"), shop.read("out.log")) == before
     assert not (shop.state / "dlq").exists()
     shop.append("in.log", line(10))
@@ -237,11 +242,63 @@ def test_pause_and_resume(shop):
     shop.append("in.log", line(12))  # and it stops all the same: see the fixture
 
 
-def test_gc_and_reload(shop):
+def test_gc(shop):
     sizes = value(shop, "gc()")
     assert 0 < sizes["after_bytes"] <= sizes["before_bytes"]
     assert re.match(r"Lua holds [\d.]+ KiB, before [\d.]+ KiB\n", repl(shop, "gc()"))
+
+
+def test_reload(shop):
+    session, other = Session(shop), Session(shop)
+    other.eval("x = 1")
+    assert other.eval("limits.large, x")["text"] == "5\n1"
+    shop.write("pipeline.lua", shop.file.read_text().replace("large = 5", "large = 6"))
+    assert session.eval("reload() print('never')") == {"text": "generation 2 runs", "printed": ""}
+    assert session.eval("limits.large") == {"text": "6", "printed": ""}
+    answer = other.eval("limits.large, x")
+    assert (answer["text"], answer["lost"]) == ("6\nnil", True)
+    assert "lost" not in other.eval("1")
+    assert value(shop, "reload()") == "generation 3 runs"
+    assert repl(shop, "leaks()") == "no leaks\n"
+    shop.append("in.log", line(10))
+    shop.wait_delivered(6)
+    wait_until(lambda: len([row for row in value(shop, "resources()") if row["kind"] == "lua_state"]) == 1)
+    session.close()
+    other.close()
+
+
+def test_reload_that_fails(shop):
+    session = Session(shop)
+    session.eval("x = 1")
+    shop.append("pipeline.lua", "error('is broken')\n")
+    assert "pipeline.lua:12: is broken" in session.eval("reload()")["error"]
+    answer = session.eval("local ok, why = pcall(reload) print('goes on') return ok, why")
+    assert answer["printed"] == "goes on" and re.match(r"false\n.*:12: is broken", answer["text"])
+    assert session.eval("x")["text"] == "1"
+    assert "is broken" in repl(shop, "reload()", exit_code=1)
     assert "not from a coroutine" in repl(shop, "coroutine.wrap(reload)()", exit_code=1)
+    assert "in a function that is tried" in repl(shop, "try('tag', reload, 1)")
+    session.close()
+
+
+def test_reload_whose_client_vanishes(shop):
+    for _ in range(5):
+        session = Session(shop)
+        session.file.write(b'{"eval":"reload()"}\n')
+        session.file.flush()
+        session.close()
+    wait_until(lambda: value_of_control(shop)["sessions"] == 0)
+    assert value(shop, "limits.large") == 5
+
+
+def test_stop_while_a_session_reloads(shop):
+    session = Session(shop)
+    shop.write("pipeline.lua", shop.file.read_text() + "local t = os.clock() + 1.5 while os.clock() < t do end\n")
+    session.file.write(b'{"eval":"reload()"}\n')
+    session.file.flush()
+    shop.daemon.wait_log("loading the pipeline files")
+    shop.finish(shop.daemon)
+    session.close()
 
 
 # --- sessions ---
