@@ -52,7 +52,8 @@ end
 local function told(value)
   local ok, text = pcall(tostring, value)
   if ok and type(text) == "string" then return plain((cut(text, STRING))) end
-  return format("<%s whose __tostring fails: %s>", type(value), ok and "no string" or plain((cut(tostring(text), 200))))
+  local why = ok and "it gives no string" or type(text) == "string" and text or "with a " .. type(text)
+  return format("<%s whose __tostring fails: %s>", type(value), plain((cut(why, 200))))
 end
 
 local function describe_function(value)
@@ -150,7 +151,7 @@ function show(value, state, depth)
   if state.left <= 0 then return "..." end
   local kind = type(value)
   if kind == "table" then
-    state.left = state.left - 2
+    state.left = state.left - 8 - 2 * depth -- braces and indentation
     return show_table(value, state, depth)
   end
   local text = leaf(value, kind)
