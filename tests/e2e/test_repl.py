@@ -4,15 +4,14 @@ import os
 import pty
 import re
 import select
-import socket
 import subprocess
 import termios
-import threading
 import time
 
 import pytest
 
 from conftest import wait_until
+from repl_session import Flow, Session, answer_times
 
 PIPELINE = '''
   limits = { large = 5 }
@@ -52,34 +51,6 @@ def repl(lc, code, *arguments, exit_code=0):
 
 def value(lc, code):
     return json.loads(repl(lc, code, "--json"))
-
-
-class Session:
-    """The protocol itself, over a socket."""
-
-    def __init__(self, lc):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
-        here = os.open(lc.state, os.O_PATH)  # a socket's path must be short
-        self.socket.connect(f"/proc/self/fd/{here}/control.sock")
-        os.close(here)
-        self.file = self.socket.makefile("rwb")
-        assert self.send(b"repl")["ok"]
-
-    def send(self, data):
-        self.file.write(data + b"\n")
-        self.file.flush()
-        return json.loads(self.file.readline())
-
-    def ask(self, **message):
-        return self.send(json.dumps(message).encode())["result"]
-
-    def eval(self, code):
-        return self.ask(eval=code)
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
 
 
 # --- one chunk ---
@@ -519,35 +490,13 @@ def test_prompt_ends_with_the_daemon(shop):
 
 
 def test_answers_in_time_while_lines_flow(lc):
-    """The short form of scripts/repl-latency: answers come quickly while 50,000 lines a second flow."""
+    """The short form of scripts/repl-latency."""
     lc.pipeline(PIPELINE)
     lc.write("in.log", "")
     daemon = lc.start().ready()
-    ended = threading.Event()
-    block = "".join(line(number) for number in range(500))
-
-    def write():
-        due = time.monotonic()
-        with open(lc.path("in.log"), "a") as file:
-            while not ended.is_set():
-                file.write(block)
-                file.flush()
-                due += len(block.splitlines()) / 50000
-                time.sleep(max(0, due - time.monotonic()))
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        session, took = Session(lc), []
-        for number in range(300):
-            start = time.monotonic()
-            assert session.eval(f"{number} + #pipelines()")["text"] == str(number + 1)
-            took.append(time.monotonic() - start)
-            time.sleep(0.003)
-        session.close()
-    finally:
-        ended.set()
-        writer.join()
-    took.sort()
-    assert took[int(len(took) * 0.99)] < 0.1, took[-10:]  # ten times the figure: tests share the machine
+    with Flow(lc.path("in.log"), "".join(map(line, range(500))), 50000) as flow:
+        lc.wait_delivered(10000)
+        took = answer_times(lc, 300, 0.003)
+    assert took[int(len(took) * 0.99)] < 0.1, took[-10:]  # five times the figure: tests share the machine
+    lc.wait_delivered(flow.written // 2, seconds=30)
     lc.finish(daemon)
