@@ -1,6 +1,7 @@
 """The prompt inside the running logcap: what it offers, what it bears, and how it feels at a terminal."""
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -484,6 +485,57 @@ def test_prompt_ends_with_the_daemon(shop):
     terminal.expect("has ended")
     assert terminal.process.wait(10) == 1
     os.close(terminal.master)
+
+
+# --- the documentation ---
+
+
+def same(shown, documented):
+    """Whether it is the same text, but for numbers and blanks, and for what the documentation leaves out."""
+    def plain(text):
+        return " ".join(re.sub(r"[0-9]+(\.[0-9]+)?", "0", text).split())
+    return re.fullmatch(re.escape(plain(documented)).replace(re.escape("..."), ".*"), plain(shown))
+
+
+def test_documentation(lc):
+    text = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "repl.md").read_text()
+    lc.file = pathlib.Path("shop.lua")
+    lc.write("shop.lua", re.search(r"```lua\n(.*?)```", text, re.S)[1])
+    lc.write("in/app.log", re.search(r"```json\n(.*?)```", text, re.S)[1])
+    daemon = lc.start().ready()
+    lc.wait_delivered(2)
+    session, examples = Session(lc), 0
+    for block in re.findall(r"```text\n(.*?)```", text, re.S):
+        for example in re.split(r"^logcap> ", block, flags=re.M)[1:]:
+            lines = example.splitlines()
+            code = [lines.pop(0)]
+            while lines and lines[0].startswith("      > "):
+                code.append(lines.pop(0)[8:])
+            answer = session.eval("\n".join(code))
+            assert same(answer["text"], "\n".join(lines)), (code, answer, lines)
+            examples += 1
+    assert examples == len(re.findall("^logcap> ", text, re.M)) > 12
+    for message, answer in re.findall(r"^\| `(\{.*?\})` \| `(\{.*?\})`", text, re.M):
+        assert session.send(message.encode()) == json.loads(answer)
+    session.close()
+    for name in re.findall(r"^\| `(.*?)` \|", text, re.M):
+        for function in re.findall(r"(\w+)\(", name):
+            assert repl(lc, function).startswith("function at"), function
+    lc.finish(daemon)
+
+
+def test_commands_of_the_documentation(shop):
+    """The commands that the documentation and the help show run as they stand there."""
+    texts = [(pathlib.Path(__file__).resolve().parents[2] / "docs" / "repl.md").read_text(),
+             shop.call("help", "repl", state=False).stdout]
+    shop.write("checks.lua", "assert(audit().healthy)\n")
+    commands = [match for text in texts for match in re.findall(r"^ *(logcap repl .+?)(?:  +.*)?$", text, re.M)]
+    assert len(commands) >= 7
+    for command in commands:
+        command = command.split(" | ")[0].replace("logcap repl", f"{shop.program} repl --state-dir {shop.state}")
+        done = subprocess.run(command, shell=True, cwd=shop.folder, text=True, capture_output=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=30)
+        assert done.returncode == 0, (command, done.stderr)
 
 
 # --- under load ---
