@@ -7,8 +7,8 @@
  *     lc_reply_free(&reply);
  *     lc_repl_client_close(&client);
  *
- * Thread: any; blocks until the answer is there, at most a minute and a half, or until a signal handler has set *interrupted:
- * then LC_ECANCELED, and the session is of no more use. */
+ * Thread: any; blocks until the answer is there, at most a minute and a half, or until a signal handler has set
+ * *interrupted: then LC_ECANCELED, and the session is of no more use. */
 #ifndef LC_APP_REPL_CLIENT_H
 #define LC_APP_REPL_CLIENT_H
 
