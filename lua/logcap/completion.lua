@@ -11,6 +11,7 @@ local next, getmetatable = next, debug.getmetatable
 
 local MOST = 200 -- words
 local DEEP = 5   -- tables that stand behind one another as __index
+local LINE = 200 -- bytes of the line that are looked at: patterns would take their time over long ones
 
 local keywords = {}
 for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until
@@ -103,11 +104,7 @@ local function matching(words, prefix)
   return list
 end
 
----@param session logcap.Session
----@param line string what stands before the cursor
----@return integer from where the word begins, counted from 0
----@return string[] words that it may become
-return function(session, line)
+local function complete(session, line)
   local of, quoted = match(line, "([%a_][%w_]*)%s*%(?%s*[\"']([^\"']*)$")
   if of and take_names[of] then return #line - #quoted, matching(session.names(of), quoted) end
   local word = match(line, "resource%s*%b()[.:]([%w_]*)$")
@@ -118,4 +115,14 @@ return function(session, line)
   word = match(line, "[%a_][%w_]*$") or ""
   if word == "" and find(line, "[%w_)%]\"'.:]%s*$") then return #line, {} end
   return #line - #word, matching(globals(session), word)
+end
+
+---@param session logcap.Session
+---@param line string what stands before the cursor
+---@return integer from where the word begins, counted from 0
+---@return string[] words that it may become
+return function(session, line)
+  local skipped = math.max(#line - LINE, 0)
+  local from, words = complete(session, sub(line, skipped + 1))
+  return skipped + from, words
 end

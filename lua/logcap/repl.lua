@@ -14,6 +14,7 @@ local concat, format = table.concat, string.format
 local create, resume, running, status, yield =
   coroutine.create, coroutine.resume, coroutine.running, coroutine.status, coroutine.yield
 local getinfo = debug.getinfo
+local no_machine_code = require("jit").off
 local json_encode = native.json_encode
 
 local PRINTED = 256 * 1024 -- bytes that one chunk may print
@@ -71,13 +72,16 @@ local function open(host, globals)
   return session
 end
 
--- A chunk is an expression, or a list of them, or statements. nil, message, whether it only wants more text.
+-- A chunk is an expression, or a list of them, or statements. nil, message, whether it only wants more text. Its
+-- functions are not compiled to machine code: each chunk would leave some behind, until there is no room and that of
+-- the stages is thrown away, too.
 local function compile(session, code)
-  local chunk = load("return " .. code, "=repl", "t", session.env)
-  if chunk then return chunk end
-  local why
-  chunk, why = load(code, "=repl", "t", session.env)
-  if chunk then return chunk end
+  local chunk, why = load("return " .. code, "=repl", "t", session.env)
+  if not chunk then chunk, why = load(code, "=repl", "t", session.env) end
+  if chunk then
+    no_machine_code(chunk, true)
+    return chunk
+  end
   return nil, why, why:sub(-7) == "'<eof>'"
 end
 

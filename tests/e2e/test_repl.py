@@ -327,6 +327,15 @@ def test_binary_and_broken_messages(shop, data):
     session.close()
 
 
+def test_long_lines_are_completed_at_once(shop):
+    session = Session(shop)
+    for text in ("a" * 1000000, "a." * 500000, "a(" * 500000, "'" * 1000000, "resource(" * 100000):
+        start = time.monotonic()
+        assert "words" in session.ask(complete=text)
+        assert time.monotonic() - start < 2
+    session.close()
+
+
 def test_bytecode_is_refused(shop):
     session = Session(shop)
     assert "wrong mode" in session.eval("\x1bLJ\x02")["error"]
@@ -359,6 +368,21 @@ def test_long_output_is_cut(shop):
     assert text == "{ 1, list = { <cycle>, <cycle> }, self = <cycle> }\n"
     text = repl(shop, "for i = 1, 100000 do print(('y'):rep(100)) end")
     assert len(text) < 300_000 and "more was printed" in text
+
+
+def test_sessions_leave_nothing(shop):
+    """Neither garbage, nor machine code of their loops."""
+    def held(sessions):
+        for _ in range(sessions):
+            session = Session(shop)
+            session.eval("x = {} for i = 1, 100 do x[i] = { i } end return resources()")
+            session.close()
+        maps = pathlib.Path(f"/proc/{shop.daemon.process.pid}/maps").read_text().splitlines()
+        code = [entry.split()[0].split("-") for entry in maps if len(entry.split()) == 5 and "x" in entry.split()[1]]
+        return value(shop, "gc().after_bytes"), sum(int(end, 16) - int(begin, 16) for begin, end in code)
+    heap, code = held(200)
+    heap_later, code_later = held(800)
+    assert heap_later - heap < 32768 and code_later == code > 0, (heap, heap_later, code, code_later)
 
 
 # --- at a terminal ---

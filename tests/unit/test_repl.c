@@ -162,6 +162,10 @@ static void test_completion(void **state) {
   assert_words(repl, "resource('li", "{\"from\":10,\"words\":[\"lines\"]}");
   assert_words(repl, "resource(\"lines\"):st", "{\"from\":18,\"words\":[\"state\",\"stats\"]}");
   assert_words(repl, "whil", "{\"from\":0,\"words\":[\"while\"]}");
+  char line[300]; /* only its end is looked at */
+  memset(line, 'x', sizeof line);
+  strcpy(line + 280, " limits.la");
+  assert_words(repl, line, "{\"from\":288,\"words\":[\"large\"]}");
   assert_words(repl, "5 ", "{\"from\":2,\"words\":[]}");
   lc_repl_destroy(repl);
   end(&b);
