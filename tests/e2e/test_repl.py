@@ -14,6 +14,7 @@ import pytest
 from conftest import wait_until
 from repl_session import Flow, Session, answer_times
 
+TOP = pathlib.Path(__file__).resolve().parents[2]
 PIPELINE = '''
   limits = { large = 5 }
   app = logcap.file_monitor { paths = { "in.log" }, start = "beginning" }
@@ -105,7 +106,7 @@ def test_nobody_runs(lc):
 
 def test_help_names_all(shop):
     text = repl(shop, "help()")
-    for name in ("resources", "resource", "leaks", "pipelines", "audit", "tap", "try", "pause", "resume", "reload", "gc"):
+    for name in "resources resource leaks pipelines audit tap try pause resume reload gc".split():
         assert re.search(rf"^{name}\(", text, re.M), name
         assert repl(shop, name).startswith("function at"), name
 
@@ -130,8 +131,10 @@ def test_resource(shop):
     assert value(shop, f"resource({ident}).name") == "tag"
     assert "no resource is called nothing" in repl(shop, "resource('nothing')", exit_code=1)
     assert "cannot be closed from here" in repl(shop, "resource('control'):close()", exit_code=1)
-    assert value(shop, "#resources()") == value(shop, "local d = logcap.dedup { name = 'mine', ttl = '1s' } local n = #resources() "
-                                                      "resource('mine'):close() return n") - 1
+    counted = "local d = logcap.dedup { name = 'mine', ttl = '1s' } local n = #resources() d:close() return n"
+    assert value(shop, "#resources()") == value(shop, counted) - 1
+    repl(shop, "_G.mine = logcap.dedup { name = 'mine', ttl = '1s' } resource('mine'):close()")
+    assert "was closed before" in repl(shop, "mine:stats()", exit_code=1)
     wait_until(lambda: "no resource" in shop.call("repl", "-e", "gc() return resource('mine')").stderr)
 
 
@@ -212,6 +215,18 @@ def test_pause_and_resume(shop):
     assert 'no pipeline is called "shops"' in repl(shop, "pause('shops')", exit_code=1)
     repl(shop, "pause('shop')")
     shop.append("in.log", line(12))  # and it stops all the same: see the fixture
+
+
+def test_a_pause_and_reloads(shop):
+    """A pause outlives a reload; a paused pipeline that the files name no more leaves like any other."""
+    repl(shop, "pause('shop')")
+    shop.append("in.log", line(10))
+    repl(shop, "reload()")
+    assert value(shop, "pipelines()[1].state") == "paused"
+    shop.write("pipeline.lua", shop.file.read_text().replace('name = "shop"', 'name = "other"'))
+    repl(shop, "reload()")
+    wait_until(lambda: [entry["name"] for entry in value(shop, "pipelines()")] == ["other"], 20)
+    assert value(shop, "pipelines()[1].state") == "running"
 
 
 def test_gc(shop):
@@ -314,6 +329,23 @@ def value_of_control(lc):
     return next(entry for entry in lc.status()["resources"] if entry["kind"] == "control")["stats"]
 
 
+@pytest.mark.skipif(not (TOP / "src/bind/budget.h").exists(), reason="needs the time budget of scripts")
+@pytest.mark.parametrize("code", [
+    "while true do end", "pcall(function() while true do end end)",
+    "coroutine.wrap(function() while true do end end)()", "try('tag', function() while true do end end)",
+    "setmetatable({}, { __tostring = function() while true do end end })",
+], ids=["loop", "pcall", "coroutine", "try", "tostring"])
+def test_a_chunk_without_an_end(shop, code):
+    """It is interrupted, and the stream goes on."""
+    session, start = Session(shop), time.monotonic()
+    answer = session.eval(code)
+    assert time.monotonic() - start < 2 and ("error" in answer or "failed" in answer["text"]), answer
+    assert session.eval("1 + 1")["text"] == "2"
+    session.close()
+    shop.append("in.log", line(10))
+    shop.wait_delivered(6)
+
+
 @pytest.mark.parametrize("data", [
     b"", b"{", b"{}", b"[1]", b'{"eval":1}', b'{"eval":"1","eval":"2"}', b'{"eval":"1","what":true}', b'{"eval":"1"} x',
     b'{"eval":"\xff"}', b'{"eval":"1","json":1}', bytes(range(11, 256)), b"\0" * 100, b'{"eval":"\\u0000"}',
@@ -391,11 +423,11 @@ def test_sessions_leave_nothing(shop):
 class Terminal:
     """`logcap repl` on a pseudo terminal."""
 
-    def __init__(self, lc, **environment):
+    def __init__(self, lc):
         self.master, slave = pty.openpty()
         settings = termios.tcgetattr(slave)
         termios.tcsetattr(slave, termios.TCSANOW, settings)
-        env = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": str(lc.path("home")), **environment}
+        env = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": str(lc.path("home"))}
         self.process = subprocess.Popen(lc.command("repl"), stdin=slave, stdout=slave, stderr=slave, cwd=lc.folder,
                                         env=env, start_new_session=True,
                                         preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0))
@@ -522,7 +554,7 @@ def same(shown, documented):
 
 
 def test_documentation(lc):
-    text = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "repl.md").read_text()
+    text = (TOP / "docs" / "repl.md").read_text()
     lc.file = pathlib.Path("shop.lua")
     lc.write("shop.lua", re.search(r"```lua\n(.*?)```", text, re.S)[1])
     lc.write("in/app.log", re.search(r"```json\n(.*?)```", text, re.S)[1])
@@ -550,7 +582,7 @@ def test_documentation(lc):
 
 def test_commands_of_the_documentation(shop):
     """The commands that the documentation and the help show run as they stand there."""
-    texts = [(pathlib.Path(__file__).resolve().parents[2] / "docs" / "repl.md").read_text(),
+    texts = [(TOP / "docs" / "repl.md").read_text(),
              shop.call("help", "repl", state=False).stdout]
     shop.write("checks.lua", "assert(audit().healthy)\n")
     commands = [match for text in texts for match in re.findall(r"^ *(logcap repl .+?)(?:  +.*)?$", text, re.M)]
