@@ -76,6 +76,13 @@ static bool at_rest(const lc_stream *stream) {
   return stream->feed->pipeline->lent == NULL && stream->queued == 0 && stream->acks == 0 && !stream->waits;
 }
 
+/* An edge is saved together with what its sink adds to the snapshot, or not at all: a sink that somebody closed in use
+ * stays where the last commit left it, its cursors and its outputs alike. */
+static bool is_saved(const lc_edge *edge) {
+  lc_resource_state state = lc_resource_state_of(&edge->sink->resource);
+  return state == LC_RES_OPEN || state == LC_RES_CLOSING;
+}
+
 static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
   lc_feed *feed = stream->feed;
   bool rest = at_rest(stream);
@@ -85,7 +92,8 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
   int rc = lc_changes_source(changes, id, feed->monitor_id, stream->source->key, name, now_ns);
   for (uint32_t e = 0; rc == 0 && e < feed->pipeline->n_edges; e++) {
     const lc_edge *edge = feed->pipeline->edges[e];
-    if (edge == NULL || edge->after != NULL) continue; /* a successor has no row before the one before it has drained */
+    if (edge == NULL || !is_saved(edge)) continue;
+    if (edge->after != NULL) continue; /* a successor has no row before the one before it has drained */
     const lc_cursor *cursor = &stream->cursors[e];
     lc_stored_cursor row = {cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
     bool drained = edge->graphs == 0 && cursor->first == NULL;
@@ -109,7 +117,7 @@ static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_
   }
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *edge = pipeline->edges[e];
-    if (edge == NULL || !edge->changed) continue;
+    if (edge == NULL || !edge->changed || !is_saved(edge)) continue;
     int rc = lc_ledger_save(&edge->saved, edge->key, changes);
     if (rc != 0) return rc;
     edge->changed = false;
@@ -132,7 +140,8 @@ static int take_snapshot(commit_job *job) {
   if (job->sinks == NULL) return LC_ENOMEM;
   for (uint32_t i = 0; i < engine->n_sinks; i++) {
     lc_sink *sink = engine->sinks[i];
-    if (lc_resource_state_of(&sink->resource) == LC_RES_DESCRIBED) continue; /* a reload could not open it */
+    lc_resource_state state = lc_resource_state_of(&sink->resource);
+    if (state != LC_RES_OPEN && state != LC_RES_CLOSING) continue; /* closed, or a reload could not open it */
     lc_resource_retain(&sink->resource);
     job->sinks[job->n_sinks++] = sink;
     if (sink->durable) job->safety = LC_STORE_DURABLE;
@@ -210,7 +219,8 @@ static bool anything_active(const lc_engine *engine) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     if (pipeline->active != NULL) return true;
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-      if (pipeline->edges[e] != NULL && pipeline->edges[e]->changed) return true;
+      const lc_edge *edge = pipeline->edges[e];
+      if (edge != NULL && edge->changed && is_saved(edge)) return true;
     }
   }
   return false;

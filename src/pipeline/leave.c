@@ -116,6 +116,14 @@ static void forget_acks(lc_stream *stream, const lc_edge *edge) {
   cursor->first = cursor->last = NULL;
 }
 
+/* What its sink has let go of unsettled; its cursors stay before it. */
+static void forget_deliveries(lc_edge *edge) {
+  if (edge->in_flight > 0) return;
+  each_stream(edge->pipeline, forget_acks, edge);
+  lc_edge_free_deliveries(edge);
+  each_stream(edge->pipeline, save_anew, edge);
+}
+
 /* It has taken too long: what it holds is given up, once its sink has let go of it. */
 static void force_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
@@ -131,10 +139,7 @@ static void force_edge(lc_edge *edge) {
            LC_I("records", held));
     lc_resource_close(&edge->sink->resource);
   }
-  if (edge->in_flight > 0) return;
-  each_stream(edge->pipeline, forget_acks, edge);
-  lc_edge_free_deliveries(edge);
-  each_stream(edge->pipeline, save_anew, edge);
+  forget_deliveries(edge);
 }
 
 static void let_sink_go(lc_engine *engine, const lc_edge *edge) {
@@ -179,13 +184,15 @@ static bool reap_edge(lc_edge *edge) {
   if (edge->graphs > 0 || edge->after != NULL) return false;
   if (edge->leave_by_ns == 0) edge->leave_by_ns = leave_by(engine);
   if (now_ns >= edge->leave_by_ns) force_edge(edge);
+  bool closed = lc_resource_state_of(&edge->sink->resource) == LC_RES_CLOSED; /* by somebody, in use */
+  if (closed && edge->deliveries != NULL) forget_deliveries(edge);
   if (edge->in_flight > 0 || edge->deliveries != NULL) return false;
   if (edge->quiet_at == 0) {
     each_stream(edge->pipeline, save_anew, edge);
     edge->quiet_at = engine->commits + 1 + engine->commit_running;
     lc_engine_commit_soon(engine, 0);
   }
-  if (engine->commits < edge->quiet_at || edge->changed) {
+  if (engine->commits < edge->quiet_at || (edge->changed && !closed)) {
     lc_engine_commit_soon(engine, 0);
     return false;
   }

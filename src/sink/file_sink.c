@@ -40,6 +40,7 @@ typedef struct file_sink {
   uint32_t retained_at; /* how many rotations there were at the last commit */
   bool opened;
   _Atomic bool packing;
+  bool in_commit;  /* between a snapshot and its end: the set is looked at by the pool */
   bool letting_go; /* the writer has ended: nothing is left but compression and what is held */
 } file_sink;
 
@@ -144,7 +145,7 @@ static void pack_done(uv_work_t *job, int status) {
            LC_S("name", self->writer.sink.resource.name), LC_S("error", self->pack_error.message));
   }
   if (self->letting_go) {
-    let_go(self);
+    if (!self->in_commit) let_go(self);
   } else if (!lc_writer_closing(&self->writer)) {
     if (lc_retention_wanted(&self->retention) || is_behind(self)) lc_writer_tend(&self->writer);
     start_packing(self);
@@ -177,13 +178,19 @@ static void sink_publish(lc_writer *writer) {
 }
 
 static int sink_snapshot(lc_sink *sink, struct lc_changes *changes, lc_error *error) {
+  of_sink(sink)->in_commit = true;
   return lc_output_set_snapshot(&of_sink(sink)->set, changes, error);
 }
 
 static void sink_committed(lc_sink *sink, bool ok) {
   file_sink *self = of_sink(sink);
   uint32_t rotated = (uint32_t)atomic_load(&self->set.counts[LC_COUNT_rotated]);
+  self->in_commit = false;
   lc_output_set_committed(&self->set, ok);
+  if (self->letting_go && !self->packing) {
+    let_go(self);
+    return;
+  }
   if (!ok) return;
   start_packing(self);
   lc_output_set_trim(&self->set);
@@ -249,7 +256,7 @@ static void let_go(file_sink *self) {
 static void sink_close(lc_writer *writer) {
   file_sink *self = of_writer(writer);
   self->letting_go = true;
-  if (!self->packing) let_go(self);
+  if (!self->packing && !self->in_commit) let_go(self);
 }
 
 static void sink_destroy(lc_writer *writer) {

@@ -61,10 +61,12 @@ class Writer(threading.Thread):
 def generation(number, extra):
     """The pipeline of one generation: another function each time, sometimes a second monitor and sink."""
     return f"""
-    local from = {{ logcap.file_monitor {{ name = "first", paths = {{ "in/a.log*" }}, start = "beginning" }} }}
+    local from = {{ logcap.file_monitor {{ name = "first", paths = {{ "in/a.log*" }}, start = "beginning",
+      max_open_files = 2 }} }}
     local to = {{ logcap.file_sink {{ path = "out/all.ndjson", rotate = {{ size = "1MiB" }} }} }}
     if {str(extra).lower()} then
-      from[2] = logcap.file_monitor {{ name = "second", paths = {{ "in/b.log*" }}, start = "beginning" }}
+      from[2] = logcap.file_monitor {{ name = "second", paths = {{ "in/b.log*" }}, start = "beginning",
+        max_open_files = 2 }}
       to[2] = logcap.file_sink {{ path = "out/extra.ndjson" }}
     end
     logcap.pipeline {{ name = "p", from = from, to = to,
