@@ -97,9 +97,14 @@ function Record:event_time() end
 ---@field per_source? boolean
 ---@field name? string
 
+---@class logcap.StageLimits
+---@field time? logcap.duration of each record; 0: none
+
 ---@class logcap.StageOptions
 ---@field [1] logcap.Function
 ---@field on_error? logcap.on_error
+---@field limits? logcap.StageLimits
+---@field quarantine? logcap.on_error
 ---@field name? string
 
 ---@class logcap.RotateOptions
@@ -142,7 +147,14 @@ function Record:event_time() end
 ---@field stages? (logcap.Stage|logcap.Function)[]
 ---@field to logcap.Sink|logcap.Sink[]
 ---@field on_error? logcap.on_error
+---@field limits? logcap.StageLimits of the functions in stages
+---@field quarantine? logcap.on_error of the functions in stages
 ---@field memory? logcap.size
+
+---@class logcap.LimitsOptions
+---@field memory? logcap.size of all Lua functions together; 0: none
+---@field time? logcap.duration of each record, where a stage says nothing else; 0: none
+---@field load? logcap.duration of each pipeline file; 0: none
 
 ---@class logcap
 ---@field null userdata JSON's null
@@ -182,6 +194,10 @@ function logcap.null_sink(options) end
 
 ---@param options logcap.PipelineOptions
 function logcap.pipeline(options) end
+
+---What the Lua functions of all files of this run may take.
+---@param options logcap.LimitsOptions
+function logcap.limits(options) end
 
 ---Calls the function, the last argument, with the resources and closes them in reverse order when it ends.
 ---@param ... any resources, then a function

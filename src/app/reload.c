@@ -95,6 +95,11 @@ static void exchange(lc_reloader *self, lc_reload *reload) {
   lc_app_detach_sessions(app);
   app->generation = self->generation;
   self->generation = NULL;
+  lc_error error = {0};
+  if (lc_generation_own_budget(app->generation, &error) != 0) {
+    lc_log(LC_LOG_ERROR, "reload", "Lua functions run without machine code, several times slower; restart logcap",
+           LC_S("error", error.message));
+  }
   lc_generation_destroy(former);
   lc_watch_renew(app->watch, app->generation);
 }

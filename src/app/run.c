@@ -231,6 +231,7 @@ int lc_run(const lc_cli *cli) {
   if (rc == 0) rc = open_loop(&app, &error);
   if (rc == 0) rc = open_control(&app, &error); /* it answers once the loop runs */
   if (rc == 0) rc = open_engine(&app, &error);
+  if (rc == 0) rc = lc_generation_own_budget(app.generation, &error);
   if (rc == 0) rc = open_reload(&app, &error);
   if (rc == 0) code = run_engine(&app);
   else fprintf(stderr, "logcap: %s\n", error.message);

@@ -104,6 +104,66 @@ void lc_log_write(lc_log_level level, const char *component, const char *message
   errno = saved;
 }
 
+/* A line of bounded length, for lc_log_in_signal. */
+typedef struct short_line {
+  char text[480];
+  size_t len;
+} short_line;
+
+static void put(short_line *line, const char *string) {
+  for (; *string != '\0' && line->len < sizeof line->text - 8; string++) line->text[line->len++] = *string;
+}
+
+static void put_plain(short_line *line, const char *string) {
+  for (; *string != '\0' && line->len < sizeof line->text - 8; string++) {
+    bool plain = *string >= ' ' && *string < 0x7f && *string != '"' && *string != '\\';
+    line->text[line->len++] = plain ? *string : '?';
+  }
+}
+
+static void put_number(short_line *line, int64_t number, int digits) {
+  char text[24];
+  int at = (int)sizeof text - 1;
+  text[at] = '\0';
+  for (; at > 0 && (digits > 0 || number > 0); digits--, number /= 10) text[--at] = (char)('0' + number % 10);
+  put(line, text + at);
+}
+
+/* The same form as lc_time_format, which may take the time zone's lock. */
+static void put_time(short_line *line, int64_t wall_ns) {
+  int64_t seconds = wall_ns / LC_SECOND, days = seconds / 86400, second = seconds % 86400;
+  int64_t shifted = days + 719468, era = shifted / 146097, of_era = shifted % 146097; /* eras of 400 years from March */
+  int64_t years = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  int64_t of_year = of_era - (365 * years + years / 4 - years / 100), month = (5 * of_year + 2) / 153;
+  int64_t day = of_year - (153 * month + 2) / 5 + 1;
+  month = month < 10 ? month + 3 : month - 9;
+  const struct { int64_t number; int digits; const char *after; } parts[] = {
+      {years + era * 400 + (month <= 2), 4, "-"}, {month, 2, "-"},           {day, 2, "T"},
+      {second / 3600, 2, ":"},                    {second / 60 % 60, 2, ":"}, {second % 60, 2, "."},
+      {wall_ns % LC_SECOND / LC_MILLISECOND, 3, "Z"},
+  };
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    put_number(line, parts[i].number, parts[i].digits);
+    put(line, parts[i].after);
+  }
+}
+
+void lc_log_in_signal(lc_log_level level, const char *component, const char *message, const char *key,
+                      const char *value) {
+  if (!lc_log_enabled(level)) return;
+  bool json = settings.format != LC_LOG_TEXT;
+  const char *parts[] = {json ? "\",\"level\":\"" : " ", level_name(level), json ? "\",\"component\":\"" : " ",
+                         component, json ? "\",\"message\":\"" : ": ", message, json ? "\",\"" : " ", key,
+                         json ? "\":\"" : "=\""};
+  short_line line = {.len = 0};
+  if (json) put(&line, "{\"time\":\"");
+  put_time(&line, lc_clock_wall());
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) put(&line, parts[i]);
+  put_plain(&line, value);
+  memcpy(line.text + line.len, json ? "\"}\n" : "\"\n", json ? 3 : 2); /* `put` leaves room for it */
+  write_all(settings.fd, line.text, line.len + (json ? 3 : 2));
+}
+
 bool lc_log_limit_pass(lc_log_limit *limit, int64_t now_ns, int64_t interval_ns, uint64_t *ret_held) {
   if (now_ns < limit->next_ns) {
     limit->held++;

@@ -31,6 +31,11 @@ void lc_log_write(lc_log_level level, const char *component, const char *message
   lc_log_write((level), (component), (message), (const lc_log_field[]){__VA_ARGS__}, \
                sizeof((const lc_log_field[]){__VA_ARGS__}) / sizeof(lc_log_field) - 1)
 
+/* One line from a signal handler: it allocates nothing and takes no lock. `message` and `key` are plain words; what is
+ * not plain ASCII in `value` becomes a question mark. */
+void lc_log_in_signal(lc_log_level level, const char *component, const char *message, const char *key,
+                      const char *value);
+
 /* Lets a message through at most once per `interval_ns`; *ret_held is how many were held back since the last. */
 typedef struct lc_log_limit {
   int64_t next_ns;

@@ -4,6 +4,7 @@
 #include "bind/kinds.h"
 #include "sink/format.h"
 
+#define TIME_LEAST INT64_C(50000000) /* ns: a limit is kept to within 50 ms */
 #define HEAVY (64 * 1024) /* bytes of a resource that are worth a step of the collector */
 
 const char *const lc_words_on_error[] = {"dlq", "pass", "drop", "stop", NULL};
@@ -21,6 +22,16 @@ const lc_option lc_options_multiline[] = {
      .least = 1000000},
     LC_OPTION_END,
 };
+
+const lc_option lc_options_stage_limits[] = {
+    {.name = "time", .type = LC_OPT_DURATION, .at = offsetof(lc_stage_limits, time_ns)},
+    LC_OPTION_END,
+};
+
+void lc_bind_check_time(lua_State *L, const char *kind, const char *option, int64_t time_ns) {
+  if (time_ns <= 0 || time_ns >= TIME_LEAST) return;
+  lc_raise(L, "%s: option \"%s\" must be at least \"50ms\", or 0 for no limit", kind, option);
+}
 
 void lc_bind_check_multiline(lua_State *L, const char *kind, const lc_multiline_options *multiline) {
   lua_getfield(L, 1, "multiline");

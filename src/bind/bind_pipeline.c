@@ -10,7 +10,8 @@
 
 struct settings {
   const char *name;
-  lc_on_error on_error;
+  lc_on_error on_error, quarantine; /* of the functions in `stages`, like the next one */
+  lc_stage_limits limits;
   uint64_t memory;
 };
 
@@ -23,6 +24,10 @@ static const lc_option known[] = {
     {.name = "to", .type = LC_OPT_ANY, .required = true, .example = "to = logcap.file_sink { path = \"out.log\" }"},
     {.name = "on_error", .type = LC_OPT_WORD, .at = offsetof(struct settings, on_error), .size = sizeof(lc_on_error),
      .words = lc_words_on_error},
+    {.name = "quarantine", .type = LC_OPT_WORD, .at = offsetof(struct settings, quarantine),
+     .size = sizeof(lc_on_error), .words = lc_words_on_error},
+    {.name = "limits", .type = LC_OPT_TABLE, .at = offsetof(struct settings, limits),
+     .options = lc_options_stage_limits, .example = "limits = { time = \"1s\" }"},
     {.name = "memory", .type = LC_OPT_SIZE, .at = offsetof(struct settings, memory), .size = sizeof(uint64_t),
      .least = LC_PIPELINE_MEMORY_LEAST},
     LC_OPTION_END,
@@ -30,8 +35,7 @@ static const lc_option known[] = {
 
 /* What is collected of one pipeline. In a Lua userdata, so that an error anywhere frees it. */
 struct draft {
-  const char *made_at;
-  lc_on_error on_error;
+  lc_lua_stage_options functions; /* how they are made into stages */
   lc_part parts[PARTS_MAX]; /* monitors, then stages, then sinks; references belong to the handles on the Lua stack */
   void *pointers[PARTS_MAX];
   uint32_t n_parts;
@@ -51,7 +55,7 @@ static void wrap_function(lua_State *L, const struct draft *draft) {
   lc_error error = {0};
   int function = lua_gettop(L);
   lc_handle *handle = lc_handle_new(L, LC_ROLE_STAGE);
-  int rc = lc_lua_stage_create(L, function, NULL, draft->made_at, draft->on_error, &stage, &error);
+  int rc = lc_lua_stage_create(L, function, &draft->functions, &stage, &error);
   lc_bind_finish(L, handle, KIND, rc, rc == 0 ? &stage->resource : NULL, &error);
   lua_replace(L, function);
 }
@@ -129,7 +133,7 @@ static int make(const struct draft *draft, const struct settings *options, lc_st
   const uint32_t monitors = draft->count[LC_ROLE_MONITOR], stages = draft->count[LC_ROLE_STAGE];
   const lc_pipeline_options wanted = {
       .name = options->name,
-      .made_at = draft->made_at,
+      .made_at = draft->functions.made_at,
       .monitors = (lc_monitor **)(uintptr_t)pointers,
       .n_monitors = monitors,
       .stages = (lc_stage **)(uintptr_t)(pointers + monitors),
@@ -141,25 +145,30 @@ static int make(const struct draft *draft, const struct settings *options, lc_st
   lc_pipeline *pipeline = NULL;
   int rc = lc_pipeline_create(&wanted, state->registry, &pipeline, error);
   if (rc != 0) return rc;
-  rc = lc_generation_add(state->generation, pipeline, options->name, draft->made_at, draft->parts, draft->n_parts,
-                         error);
+  rc = lc_generation_add(state->generation, pipeline, options->name, draft->functions.made_at, draft->parts,
+                         draft->n_parts, error);
   if (rc != 0) lc_pipeline_release(pipeline);
   return rc;
 }
 
 int lc_bind_pipeline(lua_State *L) {
-  struct settings options = {.on_error = LC_ON_ERROR_DLQ};
+  struct settings options = {
+      .on_error = LC_ON_ERROR_DLQ, .quarantine = LC_ON_ERROR_DLQ, .limits = LC_STAGE_LIMITS_DEFAULT};
   char made_at[LC_WHERE_MAX];
   lc_error error = {0};
   lc_state *state = lc_state_of(L);
   if (state->generation == NULL) return lc_raise(L, KIND ": pipelines are made only while their file loads");
   lc_options_read(L, 1, KIND, known, &options);
+  lc_bind_check_time(L, KIND, "limits.time", options.limits.time_ns);
   lc_state_where(L, made_at);
   if (lc_generation_check_name(state->generation, options.name, &error) != 0) {
     return lc_raise(L, KIND ": %s", error.message);
   }
   struct draft *parts = lua_newuserdata(L, sizeof *parts);
-  *parts = (struct draft){.made_at = made_at, .on_error = options.on_error};
+  *parts = (struct draft){.functions = {.made_at = made_at,
+                                        .on_error = options.on_error,
+                                        .quarantine = options.quarantine,
+                                        .time_ns = options.limits.time_ns}};
   lua_newtable(L);
   int anchor = lua_gettop(L);
   take_parts(L, parts, "from", LC_ROLE_MONITOR, anchor);

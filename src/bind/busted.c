@@ -1,3 +1,4 @@
+#include "bind/budget.h"
 #include "bind/busted.h"
 
 #include <stdio.h>
@@ -66,7 +67,8 @@ int lc_busted_run(const lc_busted_options *options, lc_registry *registry, bool 
   lc_state *state = NULL;
   int rc = lc_state_create(&(lc_state_options){.registry = registry, .unrestricted = true}, &state, error);
   if (rc != 0) return rc;
-  rc = run(state, options, ret_passed, error);
+  rc = lc_budget_own(state, error); /* specs run compiled, and their stages within their limits */
+  if (rc == 0) rc = run(state, options, ret_passed, error);
   lc_state_destroy(state);
   return rc;
 }

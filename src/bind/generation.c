@@ -3,11 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "bind/collect.h"
-#include "bind/load_limit.h"
-
-#define LOAD_DEFAULT (10 * LC_SECOND)
 
 /* --- what pipelines are made of --- */
 
@@ -123,9 +119,11 @@ static int check_open(const lc_generation *generation, lc_error *error) {
 
 static int load_file(lc_generation *generation, const char *file, int64_t limit_ns, lc_error *error) {
   size_t before = generation->n_pipelines;
-  lc_load_limit_begin(generation->state, limit_ns > 0 ? limit_ns : LOAD_DEFAULT);
-  int rc = lc_state_run_file(generation->state, file, error);
-  lc_load_limit_end(generation->state);
+  lc_state *state = generation->state;
+  lc_budget_call call;
+  lc_budget_begin(state, &call, LC_BUDGET_LOAD, limit_ns > 0 ? limit_ns : state->budget.load_ns);
+  int rc = lc_state_run_file(state, file, error);
+  lc_budget_end(state, &call);
   if (rc != 0 || generation->n_pipelines > before) return rc;
   return lc_error_set(error, LC_EINVAL,
                       "%s: no pipeline is made here; end the file with logcap.pipeline { name = \"...\", from = ..., "
@@ -164,6 +162,10 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
 lc_pipeline *const *lc_generation_pipelines(const lc_generation *generation, size_t *ret_n) {
   *ret_n = generation->n_pipelines;
   return generation->pipelines;
+}
+
+int lc_generation_own_budget(lc_generation *generation, lc_error *error) {
+  return lc_budget_own(generation->state, error);
 }
 
 void lc_generation_use_loop(lc_generation *generation, uv_loop_t *loop) { generation->state->loop = loop; }

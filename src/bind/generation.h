@@ -34,7 +34,7 @@ typedef struct lc_generation_options {
   const char *const *allow; /* names that pipeline files see beyond the allow-list; may be NULL when n_allow is 0 */
   size_t n_allow;
   uv_loop_t *loop; /* whose pool closes the Lua state at its end; NULL: it is closed on the spot */
-  int64_t load_ns; /* how long one file may take to load; 0: 10 seconds */
+  int64_t load_ns; /* how long one file may take to load; 0: what the files say, or 10 seconds */
   const lc_generation_doubles *doubles; /* borrowed while it loads; NULL: none */
 } lc_generation_options;
 
@@ -46,6 +46,9 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
 lc_pipeline *const *lc_generation_pipelines(const lc_generation *generation, size_t *ret_n);
 /* For one that was loaded before there was a loop: whose pool closes its Lua state. */
 void lc_generation_use_loop(lc_generation *generation, uv_loop_t *loop);
+/* Its Lua functions are compiled and interrupted from now on, those of the generation before no more (bind/budget.h).
+ * Fails only for the first generation. */
+int lc_generation_own_budget(lc_generation *generation, lc_error *error) LC_CHECK;
 /* Its pipelines and resources are from now on the live ones that take their place: call it before lc_reload_commit. */
 void lc_generation_adopt(lc_generation *generation, const lc_reload *reload);
 /* Calls `each` for every file that was loaded, modules too, with its path as it was named. */

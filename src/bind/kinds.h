@@ -6,6 +6,7 @@
 #include <lua.h>
 
 #include "bind/handle.h"
+#include "bind/lua_stage.h"
 #include "bind/options.h"
 #include "record/multiline.h"
 
@@ -18,11 +19,21 @@ int lc_bind_file_sink(lua_State *L);
 int lc_bind_stdout_sink(lua_State *L);
 int lc_bind_null_sink(lua_State *L);
 int lc_bind_pipeline(lua_State *L);
+int lc_bind_limits(lua_State *L);
 
 /* Options that several kinds share. */
 extern const char *const lc_words_on_error[]; /* in the order of lc_on_error */
 extern const char *const lc_words_format[];   /* in the order of lc_sink_format */
 extern const lc_option lc_options_multiline[];
+
+/* `limits` of functions; starts as LC_STAGE_LIMITS_DEFAULT. */
+typedef struct lc_stage_limits {
+  int64_t time_ns;
+} lc_stage_limits;
+extern const lc_option lc_options_stage_limits[];
+#define LC_STAGE_LIMITS_DEFAULT ((lc_stage_limits){.time_ns = LC_TIME_OF_STATE})
+/* Raises when it is neither 0 nor a time that can be kept. */
+void lc_bind_check_time(lua_State *L, const char *kind, const char *option, int64_t time_ns);
 
 #define LC_OPTION_NAME(settings_type, member) \
   {.name = "name", .type = LC_OPT_STRING, .at = offsetof(settings_type, member), .example = "name = \"shop\""}

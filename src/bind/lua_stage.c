@@ -1,11 +1,10 @@
-#include "bind/lua_stage.h"
+#include "bind/lua_stage_inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "bind/module.h"
 
 #define KIND "lua"
@@ -13,17 +12,10 @@
 #define TURN_NS (20 * LC_MILLISECOND)
 #define LOG_EVERY_NS (10 * LC_SECOND)
 
-typedef struct lua_stage {
-  lc_stage stage;      /* first: it is a stage */
-  lc_state *state;     /* counted reference */
-  int loop;            /* in the Lua registry: the loop over a batch, which holds the function */
-  lc_log_limit limit;  /* of logged errors */
-  uint64_t dropped;    /* by returning false */
-} lua_stage;
-
 static void destroy_stage(lc_resource *res) {
   lua_stage *lua = (lua_stage *)res;
-  luaL_unref(lua->state->L, LUA_REGISTRYINDEX, lua->loop);
+  lc_lua_stage_unlink(lua);
+  if (lua->loop != LUA_NOREF) lc_refs_drop(&lua->state->refs, lua->loop);
   lc_state_release(lua->state);
   free(lua);
 }
@@ -32,8 +24,12 @@ static void close_stage(lc_resource *res) { lc_resource_closed(res); }
 
 static int stage_stats(lc_resource *res, lc_buf *ret) {
   const lua_stage *lua = (const lua_stage *)res;
-  return lc_buf_addf(ret, "{\"dropped\":%llu,\"refused\":%llu}", (unsigned long long)lua->dropped,
-                     (unsigned long long)atomic_load(&res->errors));
+  return lc_buf_addf(ret,
+                     "{\"dropped\":%llu,\"refused\":%llu,\"trips\":%llu,\"late\":%llu,\"starved\":%llu,"
+                     "\"heap_growth\":%lld,\"quarantined\":%s}",
+                     (unsigned long long)lua->dropped, (unsigned long long)atomic_load(&res->errors),
+                     (unsigned long long)lua->trips.n, (unsigned long long)lua->late,
+                     (unsigned long long)lua->starved, (long long)lua->growth, lua->quarantined ? "true" : "false");
 }
 
 /* Each refusal is counted; the log hears of the first, and then of one in ten seconds. */
@@ -44,19 +40,37 @@ static void log_refusal(lua_stage *lua, const char *reason) {
          LC_S("error", reason), LC_I("not_logged", held));
 }
 
+void lc_lua_stage_give_up(lc_view *view, const char *reason) {
+  if (view->rec == NULL) return;
+  log_refusal((lua_stage *)view->stage, reason);
+  lc_view_undo(view);
+  view->refused++;
+  view->stopped = lc_stage_refuse(view->stage, view->batch, view->rec, reason, &view->error);
+  if (view->stopped == 0 && !lc_record_live(view->rec)) view->gone++;
+  view->rec = NULL;
+}
+
+/* Called from Lua, and may itself not use the Lua state: what has to do with that is done when the loop has ended. */
 void lc_lua_stage_refuse(lc_view *view, const char *reason, size_t len) {
   char text[REASON_MAX];
+  lua_stage *lua = (lua_stage *)view->stage;
   if (view->rec == NULL) return;
+  lc_budget_call *call = lua->state->budget.call;
+  if (call->starved) {
+    view->held = true; /* with the record: perhaps another stage is to blame */
+    return;
+  }
   if (len >= sizeof text) len = sizeof text - 1;
   memcpy(text, reason, len);
   text[len] = '\0';
-  lua_stage *lua = (lua_stage *)view->stage;
-  log_refusal(lua, text);
-  lc_view_undo(view);
-  view->refused++;
-  view->stopped = lc_stage_refuse(view->stage, view->batch, view->rec, text, &view->error);
-  if (view->stopped == 0 && !lc_record_live(view->rec)) view->gone++;
-  view->rec = NULL;
+  bool late = call->late && call->serial == view->serial && call->why[0] != '\0';
+  if (late) {
+    lua->late++;
+    lc_lua_stage_trip(lua, call->why);
+    view->held = lua->due;
+  }
+  lc_lua_stage_give_up(view, late ? call->why : text);
+  lc_budget_forgive(lua->state, call);
 }
 
 static void take_counts(lua_stage *lua, const lc_view *view) {
@@ -66,24 +80,45 @@ static void take_counts(lua_stage *lua, const lc_view *view) {
   atomic_fetch_add(&res->records_out, view->seen - view->dropped - view->gone);
 }
 
-/* An error outside of the function's own protected call, such as a lack of memory: charged to the record in hand. */
-static int loop_failed(lc_view *view, const lc_error *why, lc_error *error) {
-  if (view->rec == NULL) return lc_error_set(error, why->code, "the loop over the records failed: %s", why->message);
-  lc_lua_stage_refuse(view, why->message, strlen(why->message));
+/* One protected call of the loop. An error outside of the function's own protected call, such as a lack of memory, is
+ * charged to the record in hand. */
+static int run_loop(lua_stage *lua, lc_view *view, lc_budget_call *call, lc_error *error) {
+  lc_error why = {0};
+  lua_State *L = lua->state->L;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, lua->loop);
+  call->base = lua_topointer(L, -1);
+  if (lc_state_call(lua->state, 0, 0, &why) == 0) return 0;
+  if (call->starved) view->held = true;
+  else if (view->rec != NULL) lc_lua_stage_refuse(view, why.message, strlen(why.message));
+  else return lc_error_set(error, why.code, "the loop over the records failed: %s", why.message);
   return 0;
+}
+
+/* Until the piece is done, or to breathe, or when the pipeline has to stop. */
+static int run(lua_stage *lua, lc_view *view, lc_error *error) {
+  lc_budget_call call;
+  int rc = 0;
+  lua->again = 0;
+  lua->used = lc_heap_used(&lua->state->heap);
+  lc_budget_begin(lua->state, &call, LC_BUDGET_RECORDS,
+                  lua->time_ns == LC_TIME_OF_STATE ? lua->state->budget.time_ns : lua->time_ns);
+  while (rc == 0 && view->at < view->to && !view->breathe && view->stopped == 0 && !lua->quarantined) {
+    rc = run_loop(lua, view, &call, error);
+    if (view->held) lc_lua_stage_settle(lua, view, &call);
+  }
+  lc_budget_end(lua->state, &call);
+  lc_lua_stage_account(lua);
+  atomic_store_explicit(&lua->state->resource.bytes, (int64_t)lua->used, memory_order_relaxed);
+  if (rc == 0 && lua->quarantined) lc_lua_stage_pass_by(lua, view);
+  return rc;
 }
 
 static int process(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns, lc_error *error) {
   lua_stage *lua = (lua_stage *)stage;
   lc_view *view = &lua->state->view;
-  int rc = 0;
   (void)now_ns;
   lc_view_begin(view, stage, batch, *at, to, TURN_NS);
-  while (rc == 0 && view->at < to && !view->breathe && view->stopped == 0) {
-    lc_error why = {0};
-    lua_rawgeti(lua->state->L, LUA_REGISTRYINDEX, lua->loop);
-    if (lc_state_call(lua->state, 0, 0, &why) != 0) rc = loop_failed(view, &why, error);
-  }
+  int rc = run(lua, view, error);
   *at = view->at;
   if (rc == 0 && view->stopped != 0) {
     rc = view->stopped;
@@ -99,42 +134,49 @@ static int process(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, 
 static const lc_resource_ops resource_ops = {.close = close_stage, .destroy = destroy_stage, .stats = stage_stats};
 static const lc_stage_ops stage_ops = {.process = process};
 
-/* Pushes the loop over this function's records; leaves it in the Lua registry. */
-static int make_loop(lua_State *L, int function) {
+/* Pushes the loop over this function's records. */
+static void push_loop(lua_State *L, int function) {
   lc_module_push(L, "logcap.loop");
   lua_pushvalue(L, function);
   lua_call(L, 1, 1);
-  return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-int lc_lua_stage_create(lua_State *L, int index, const char *name, const char *made_at, lc_on_error on_error,
-                        lc_stage **ret, lc_error *error) {
+static int init_resource(lua_State *L, int index, lua_stage *lua, const lc_lua_stage_options *options,
+                         lc_error *error) {
   lua_Debug ar;
-  char place[300];
+  char place[300], identity[320];
   lua_pushvalue(L, index);
   lua_getinfo(L, ">S", &ar);
   const char *file = *ar.source == '@' ? ar.source + 1 : ar.short_src;
   snprintf(place, sizeof place, "function at %.240s:%d", file, ar.linedefined);
+  const char *name = options->name != NULL ? options->name : place;
+  snprintf(identity, sizeof identity, KIND ":%s", name);
+  return lc_resource_init(&lua->stage.resource, lua->state->registry, &resource_ops, KIND, name, identity,
+                          options->made_at, error);
+}
+
+int lc_lua_stage_create(lua_State *L, int index, const lc_lua_stage_options *options, lc_stage **ret, lc_error *error) {
   lc_state *state = lc_state_of(L);
-  int loop = make_loop(L, index);
+  int loop = LUA_NOREF;
+  push_loop(L, index);
+  int rc = lc_refs_take(&state->refs, L, &loop, error);
+  if (rc != 0) return rc;
   lua_stage *lua = calloc(1, sizeof *lua);
   if (lua == NULL) {
-    luaL_unref(L, LUA_REGISTRYINDEX, loop);
+    lc_refs_drop(&state->refs, loop);
     return lc_error_set(error, LC_ENOMEM, "out of memory for a stage");
   }
-  char identity[320];
-  snprintf(identity, sizeof identity, KIND ":%s", name != NULL ? name : place);
-  int rc = lc_resource_init(&lua->stage.resource, state->registry, &resource_ops, KIND, name != NULL ? name : place,
-                            identity, made_at, error);
+  *lua = (lua_stage){.state = state, .loop = loop, .time_ns = options->time_ns, .quarantine = options->quarantine};
+  rc = init_resource(L, index, lua, options, error);
   if (rc != 0) {
     free(lua);
-    luaL_unref(L, LUA_REGISTRYINDEX, loop);
+    lc_refs_drop(&state->refs, loop);
     return rc;
   }
   lua->stage.ops = &stage_ops;
-  lua->stage.on_error = on_error;
-  lua->state = state;
-  lua->loop = loop;
+  lua->stage.on_error = options->on_error;
+  if (options->time_ns > 0) state->budget.bounded = true;
+  lc_lua_stage_link(lua);
   lc_state_retain(state);
   *ret = &lua->stage;
   return 0;

@@ -78,7 +78,7 @@ static const luaL_Reg constructors[] = {
     {"stage", lc_bind_stage},               {"file_sink", lc_bind_file_sink},
     {"stdout_sink", lc_bind_stdout_sink},   {"null_sink", lc_bind_null_sink},
     {"pipeline", lc_bind_pipeline},         {"resources", lc_handle_resources},
-    {NULL, NULL},
+    {"limits", lc_bind_limits},             {NULL, NULL},
 };
 
 static const luaL_Reg helpers[] = {

@@ -31,6 +31,7 @@ void lc_view_begin(lc_view *view, lc_stage *stage, lc_batch *batch, uint32_t at,
   view->breathe_ns = view->looked_ns + turn_ns;
   view->breathe = false;
   view->stopped = 0;
+  view->held = false;
   view->seen = view->dropped = view->refused = view->gone = 0;
 }
 
@@ -54,6 +55,7 @@ static bool time_is_up(lc_view *view) {
 }
 
 bool lc_view_next(lc_view *view) {
+  if (view->held) return false;
   view->serial++;
   view->rec = NULL;
   if (view->stopped != 0) return false;

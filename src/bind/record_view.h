@@ -61,6 +61,7 @@ typedef struct lc_view {
   int64_t breathe_ns;   /* monotonic: when to let the loop breathe */
   bool breathe;
   int stopped;          /* an lc_err: the pipeline has to stop */
+  bool held;            /* the stage has something to do before the next record, or once more with this one */
   uint64_t seen, dropped, refused; /* records of this piece */
   uint64_t gone;                   /* refused and not passed on */
   lc_json_step steps[LC_VIEW_STEPS];

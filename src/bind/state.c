@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <luajit.h>
 #include <lualib.h>
 
 #include "base/buf.h"
@@ -36,6 +37,7 @@ static void push_roots(lua_State *L) {
 
 /* Whether it is code of logcap's own Lua modules, which is no place for an operator to look. */
 static bool is_embedded(lua_State *L, const lua_Debug *ar) {
+  if (strcmp(ar->source, "=logcap loop") == 0) return true;
   if (strncmp(ar->source, "@logcap/", 8) != 0) return false;
   push_roots(L);
   lua_getfield(L, -1, ar->source); /* a pipeline file below a folder of this name */
@@ -46,9 +48,11 @@ static bool is_embedded(lua_State *L, const lua_Debug *ar) {
 
 static const char *shown_source(const lua_Debug *ar) { return *ar->source == '@' ? ar->source + 1 : ar->short_src; }
 
-void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]) {
+void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]) { lc_state_where_at(L, 1, ret); }
+
+void lc_state_where_at(lua_State *L, int level, char ret[LC_WHERE_MAX]) {
   lua_Debug ar;
-  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+  for (; lua_getstack(L, level, &ar); level++) {
     if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0 || is_embedded(L, &ar)) continue;
     snprintf(ret, LC_WHERE_MAX, "%.480s:%d", shown_source(&ar), ar.currentline);
     return;
@@ -127,7 +131,8 @@ static lc_err err_of(int status) { return status == LUA_ERRMEM ? LC_ENOMEM : LC_
 int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) {
   lua_State *L = state->L;
   int handler = lua_gettop(L) - nargs;
-  lua_pushcfunction(L, add_trace);
+  lc_refs_drain(&state->refs, L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->on_error);
   lua_insert(L, handler);
   int status = lua_pcall(L, nargs, nresults, handler);
   lua_remove(L, handler);
@@ -142,6 +147,7 @@ static int setup(lua_State *L) {
   const lc_state_options *options = lua_touserdata(L, 1);
   luaL_openlibs(L);
   if (options->clock_ns != NULL) lc_test_clock_setup(L, options->clock_ns);
+  (void)luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* the libraries have switched the compiler on */
   lua_pushlightuserdata(L, (void *)(uintptr_t)&roots_key);
   lua_newtable(L);
   lua_rawset(L, LUA_REGISTRYINDEX);
@@ -163,6 +169,8 @@ static int setup(lua_State *L) {
 
 static void close_lua(uv_work_t *work) {
   lc_state *state = work->data;
+  (void)lua_sethook(state->L, NULL, 0, 0); /* finalizers may run code of the files */
+  lc_heap_give_back(&state->heap, state->L);
   lua_close(state->L); /* of a large state this takes a while */
   state->L = NULL;
 }
@@ -176,6 +184,7 @@ static void lua_closed(uv_work_t *work, int status) {
 /* No reference is left: no handle is open, no stage has a function of it. */
 static void close_state(lc_resource *res) {
   lc_state *state = (lc_state *)res;
+  lc_budget_disown(state);
   state->closing.data = state;
   if (state->loop != NULL && uv_queue_work(state->loop, &state->closing, close_lua, lua_closed) == 0) return;
   close_lua(&state->closing);
@@ -185,12 +194,16 @@ static void close_state(lc_resource *res) {
 static void destroy_state(lc_resource *res) {
   lc_state *state = (lc_state *)res;
   lc_view_deinit(&state->view);
+  lc_refs_deinit(&state->refs);
   free(state);
 }
 
 static int state_stats(lc_resource *res, lc_buf *ret) {
   const lc_state *state = (const lc_state *)res;
-  return lc_buf_addf(ret, "{\"retired\":%s}", state->retired ? "true" : "false");
+  return lc_buf_addf(ret, "{\"retired\":%s,\"memory\":%zu,\"memory_peak\":%zu,\"memory_limit\":%zu,\"stuck\":%llu}",
+                     state->retired ? "true" : "false", lc_heap_used(&state->heap),
+                     atomic_load_explicit(&state->heap.peak, memory_order_relaxed), state->heap.limit,
+                     (unsigned long long)atomic_load(&state->budget.stuck));
 }
 
 static const lc_resource_ops resource_ops = {.close = close_state, .destroy = destroy_state, .stats = state_stats};
@@ -214,6 +227,11 @@ int lc_state_create(const lc_state_options *options, lc_state **ret, lc_error *e
   state->L = L;
   state->registry = options->registry;
   state->loop = options->loop;
+  state->limits = (lc_limits){.memory = -1, .time_ns = -1, .load_ns = -1};
+  lc_refs_init(&state->refs);
+  lua_pushcfunction(L, add_trace);
+  state->on_error = luaL_ref(L, LUA_REGISTRYINDEX);
+  lc_budget_init(state);
   lua_pushlightuserdata(L, (void *)(uintptr_t)&state_key);
   lua_pushlightuserdata(L, state);
   lua_rawset(L, LUA_REGISTRYINDEX);

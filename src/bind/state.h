@@ -17,13 +17,22 @@
 #include <lua.h>
 #include <uv.h>
 
+#include "bind/budget.h"
+#include "bind/heap.h"
 #include "bind/record_view.h"
+#include "bind/refs.h"
 #include "logcap/resource.h"
 
 #define LC_WHERE_MAX 512 /* bytes of "file:line" */
 
 struct lc_generation;
 struct lc_handle;
+
+/* What logcap.limits said; -1: nothing. */
+typedef struct lc_limits {
+  int64_t memory, time_ns, load_ns;
+  char made_at[LC_WHERE_MAX]; /* the last time */
+} lc_limits;
 
 typedef struct lc_state {
   lc_resource resource;   /* first */
@@ -32,10 +41,15 @@ typedef struct lc_state {
   uv_work_t closing;
   lc_registry *registry;  /* borrowed */
   lc_view view;           /* the record that a Lua function has in hand */
+  lc_heap heap;           /* its memory */
+  lc_budget budget;       /* its time */
+  lc_limits limits;       /* what the files say of both */
+  lc_refs refs;           /* of its stages */
+  struct lua_stage *stages; /* all that call its functions, under the lock of `refs` */
+  int on_error;           /* in the Lua registry: the handler of protected calls */
   struct lc_generation *generation; /* borrowed: takes the pipelines that are made; NULL: none may be made now */
   struct lc_handle *handles;        /* the open ones */
   const char *loading;              /* borrowed: the pipeline file that is being loaded, or NULL */
-  int64_t load_limit_ns, load_until_ns; /* while a file loads: for how long it may, and when that ends */
   bool retired;                     /* its generation is gone: nothing new may be made, or it would never end */
 } lc_state;
 
@@ -68,6 +82,8 @@ lc_state *lc_state_of(lua_State *L);
 /* Writes "file:line" of the script's code that called the running C function, be it through logcap's own Lua; the file
  * alone when a tail call hid it. */
 void lc_state_where(lua_State *L, char ret[LC_WHERE_MAX]);
+/* The same from a level of the call stack on: 0 is the function that runs, for hooks. */
+void lc_state_where_at(lua_State *L, int level, char ret[LC_WHERE_MAX]);
 /* Pushes the absolute folder of the pipeline file whose code is running. */
 void lc_state_push_folder(lua_State *L);
 /* Raises "file:line: message". */

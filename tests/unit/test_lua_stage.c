@@ -23,9 +23,11 @@ static void begin(lc_test *test, bench *b, const char *chunk, lc_on_error on_err
   *b = (bench){0};
   assert_int_equal(lc_state_create(&(lc_state_options){.registry = test->registry}, &b->state, &error), 0);
   lua_State *L = b->state->L;
+  const lc_lua_stage_options options = {.made_at = "test.lua:1", .on_error = on_error, .time_ns = LC_TIME_OF_STATE};
+  assert_int_equal(lc_budget_own(b->state, &error), 0);
   assert_int_equal(luaL_loadbuffer(L, chunk, strlen(chunk), "@test.lua"), 0);
   assert_int_equal(lc_state_call(b->state, 0, 1, &error), 0);
-  assert_int_equal(lc_lua_stage_create(L, lua_gettop(L), NULL, "test.lua:1", on_error, &b->stage, &error), 0);
+  assert_int_equal(lc_lua_stage_create(L, lua_gettop(L), &options, &b->stage, &error), 0);
   lua_pop(L, 1);
   b->batch = lc_batch_create(1u << 20);
   assert_non_null(b->batch);
