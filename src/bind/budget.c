@@ -157,16 +157,11 @@ static _Noreturn void raise_starved(lua_State *L, const lc_state *state, lc_budg
   char where[LC_WHERE_MAX];
   if (call->why[0] != '\0') raise_why(L, call);
   lc_state_where_at(L, 0, where);
-  snprintf(call->why, sizeof call->why, "%s: the memory of the Lua functions is at its limit of %.15g MiB, and this is "
-           "stopped here; is this a table or a string that only grows?", where,
+  bool known = strcmp(where, "?") != 0; /* unknown between two calls of a stage's function */
+  snprintf(call->why, sizeof call->why, "%s%sthe memory of the Lua functions is at its limit of %.15g MiB, and this is "
+           "stopped here; is this a table or a string that only grows?", known ? where : "", known ? ": " : "",
            (double)state->heap.limit / (1 << 20));
   raise_why(L, call);
-}
-
-/* Whether a collection leaves too little. */
-static bool collect(lua_State *L, const lc_heap *heap) {
-  (void)lua_gc(L, LUA_GCCOLLECT, 0);
-  return lc_heap_used(heap) > heap->limit - heap->limit / 16;
 }
 
 /* Whether the function that runs is the call's base: what it called has ended. */
@@ -194,7 +189,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     return;
   }
   if (call->hungry) {
-    call->starved = collect(L, &state->heap);
+    call->starved = lc_heap_collect(&state->heap, L);
     call->hungry = false;
   }
   if (late != NULL) raise_late(L, late);

@@ -31,3 +31,13 @@ void lc_heap_take(lc_heap *heap, lua_State *L, size_t limit, void (*over)(void *
 }
 
 void lc_heap_give_back(lc_heap *heap, lua_State *L) { lua_setallocf(L, heap->inner, heap->inner_arg); }
+
+/* LuaJIT's buffer for strings loses half of its room with each collection: one that helped is tried again. */
+bool lc_heap_collect(lc_heap *heap, lua_State *L) {
+  size_t before = 0, most = heap->limit - heap->limit / 16;
+  do {
+    before = lc_heap_used(heap);
+    (void)lua_gc(L, LUA_GCCOLLECT, 0);
+  } while (lc_heap_used(heap) > most && lc_heap_used(heap) < before - before / 8);
+  return lc_heap_used(heap) > most;
+}

@@ -14,6 +14,7 @@
 
 #include <lua.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ typedef struct lc_heap {
 
 void lc_heap_take(lc_heap *heap, lua_State *L, size_t limit, void (*over)(void *arg), void *arg);
 void lc_heap_give_back(lc_heap *heap, lua_State *L);
+
+/* Collects garbage; true when less than a sixteenth of the limit is free then. May raise what a finalizer raises. */
+bool lc_heap_collect(lc_heap *heap, lua_State *L);
 
 static inline size_t lc_heap_used(const lc_heap *heap) {
   return atomic_load_explicit(&heap->used, memory_order_relaxed);

@@ -11,6 +11,7 @@
 #define REASON_MAX 2048 /* bytes of an error that are kept */
 #define TURN_NS (20 * LC_MILLISECOND)
 #define LOG_EVERY_NS (10 * LC_SECOND)
+#define NO_MEMORY "not enough memory" /* LuaJIT's words when the allocator refuses a large request: they lack a place */
 
 static void destroy_stage(lc_resource *res) {
   lua_stage *lua = (lua_stage *)res;
@@ -63,6 +64,10 @@ void lc_lua_stage_refuse(lc_view *view, const char *reason, size_t len) {
   if (len >= sizeof text) len = sizeof text - 1;
   memcpy(text, reason, len);
   text[len] = '\0';
+  if (strcmp(text, NO_MEMORY) == 0) {
+    snprintf(text, sizeof text, "not enough memory: a single value would go far beyond the limit of %.15g MiB",
+             (double)lua->state->heap.limit / (1 << 20));
+  }
   bool late = call->late && call->serial == view->serial && call->why[0] != '\0';
   if (late) {
     lua->late++;

@@ -6,8 +6,8 @@
  *
  * A record that the function has in hand for too long, or that takes the memory of the state, is given up as if by an
  * error (budget.h). After five such trips in 60 s the stage is quarantined: its function is not called any more, and
- * all records go where `quarantine` says. When the memory is still short after a collection, the stage whose calls grew it
- * most is quarantined, and the record that another one had in hand is tried again.
+ * all records go where `quarantine` says. When the memory is still short after a collection, the stage that holds most
+ * of it is quarantined, and the record that another one had in hand is tried again.
  *
  * Thread: the loop thread; creation: the one that has the state. */
 #ifndef LC_BIND_LUA_STAGE_H

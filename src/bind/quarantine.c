@@ -44,18 +44,21 @@ static void quarantine(lua_stage *lua) {
 }
 
 static int collect(lua_State *L) {
-  (void)lua_gc(L, LUA_GCCOLLECT, 0);
-  return 0;
+  lua_pushboolean(L, lc_heap_collect(&lc_state_of(L)->heap, L));
+  return 1;
 }
 
 /* Whether a collection leaves too little; protected, because it runs finalizers. */
 static bool still_starved(lc_state *state) {
   lc_error why;
   lua_pushcfunction(state->L, collect);
-  if (lc_state_call(state, 0, 0, &why) != 0) {
+  if (lc_state_call(state, 0, 1, &why) != 0) {
     lc_log(LC_LOG_WARN, "lua", "a finalizer failed", LC_S("error", why.message));
+    return lc_heap_used(&state->heap) > state->heap.limit;
   }
-  return lc_heap_used(&state->heap) > state->heap.limit - state->heap.limit / 16;
+  bool starved = lua_toboolean(state->L, -1);
+  lua_pop(state->L, 1);
+  return starved;
 }
 
 /* Sets `held` of each stage that still has a function. Protected, because it may lack memory. */

@@ -74,6 +74,14 @@ static const char kinds[] =
     "  function(n) local t = {} while true do table.insert(t, 1 + #t, t) end end,\n"
     "  function(n) local co = coroutine.wrap(function() local t = {} while true do t[#t + 1] = 'v' .. #t end end)\n"
     "    while true do pcall(co) end end,\n"
+    "  function(n) local s, u = ('x'):rep(5e6), 'y' for i = 1, 1e9 do if i > 200 then u = s end\n"
+    "    local t = u..u..u..u..u..u..u..u..u..u..u..u..u..u..u..u..i end end,\n"
+    "  function(n) local c = n for i = 1, 1e9 do if i > 200 then c = 1e8 end local t = ('x'):rep(c % 1e8 + 5e7) end end,\n"
+    "  function(n) local s, u = ('x'):rep(5e6), 'y' for i = 1, 1e9 do if i > 200 then u = s end\n"
+    "    local t = table.concat({ u, u, u, u, u, u, u, u, u, u, u, u, u, u, u, u, u, u }) end end,\n"
+    "  function(n) local s, u = ('x'):rep(5e6), 'y' for i = 1, 1e9 do if i > 200 then u = s end\n"
+    "    local t = ('%s%s%s%s%s%s%s%s%s%s%s%s%s%s'):format(u, u, u, u, u, u, u, u, u, u, u, u, u, u) end end,\n"
+    "  function(n) local s = ('x'):rep(1e5) return s:gsub('x', s) end,\n"
     "}\n"
     "return function(rec)\n"
     "  local kind, n = rec.message:match('(%a+) (%d+)')\n"
@@ -148,7 +156,8 @@ static void check_tripped(const lc_batch *batch, uint32_t i, const char *what) {
   char dead[1024];
   assert_false(lc_record_live(rec));
   lc_lua_bench_dead(batch, i, dead);
-  if (strstr(dead, what) == NULL) fail_msg("%.*s: %s", (int)rec->body_len, lc_batch_at(batch, rec->body), dead);
+  bool refused = plan[i] == 2 && strstr(dead, "not enough memory: a single value") != NULL;
+  if (strstr(dead, what) == NULL && !refused) fail_msg("%.*s: %s", (int)rec->body_len, lc_batch_at(batch, rec->body), dead);
   assert_int_equal(rec->n_fields, 0); /* as it came */
 }
 
