@@ -53,6 +53,21 @@ local function collect(what)
   return collectgarbage(what)
 end
 
+local function answer(handler, ok, ...)
+  if ok then return true, ... end
+  local _, handled = pcall(handler, (...))
+  return false, handled
+end
+
+-- Calls the handler when the error has unwound. The real one calls it where it was raised: when a function is
+-- interrupted, that is inside of a hook, and nothing would interrupt the handler.
+local function xpcall_unwound(fn, handler, ...)
+  if type(handler) ~= "function" then
+    error(format("bad argument #2 to 'xpcall' (function expected, got %s)", type(handler)), 2)
+  end
+  return answer(handler, pcall(fn, ...))
+end
+
 local function read_module(name, root)
   local relative = name:gsub("%.", "/")
   local tried = {}
@@ -108,6 +123,7 @@ return function(allowed, roots)
   env.os = copy(all.os, of_os)
   env.load, env.loadstring = load_text, load_text
   env.print, env.collectgarbage = print_to_log, collect
+  env.xpcall = xpcall_unwound
   env._G = env
   local builtin = { logcap = logcap }
   for _, name in ipairs(allowed) do
@@ -120,6 +136,7 @@ return function(allowed, roots)
     local value = all[name]
     if name == "ffi" then value = require "ffi" end
     if name == "os" then value = copy(all.os) end
+    if name == "debug" then env.xpcall = all.xpcall end -- for tracebacks
     assert(value ~= nil, name)
     env[name] = value
     if type(value) == "table" then builtin[name] = value end
