@@ -234,6 +234,32 @@ describe("the environment of pipeline files", function()
     assert.equal(1, check("assert(not pcall(collectgarbage, 'stop'))" .. good))
   end)
 
+  it("has nothing else", function()
+    assert.equal(1, check([[
+      local known = {}
+      for name in ("_G _VERSION assert bit collectgarbage coroutine error getmetatable ipairs load loadstring math " ..
+        "next os pairs pcall print rawequal rawget rawset require select setmetatable string table tonumber " ..
+        "tostring type unpack xpcall"):gmatch("%S+") do known[name] = true end
+      for name in pairs(_G) do assert(known[name], name) known[name] = nil end
+      assert(next(known) == nil, next(known))
+      for name in pairs(os) do assert(("time date clock getenv"):find(name, 1, true), name) end
+    ]] .. good))
+  end)
+
+  it("has an xpcall whose handler is called when the error has unwound", function()
+    assert.equal(1, check([[
+      local function show(...) return select("#", ...) .. table.concat({ ... }, ",") end
+      assert(show(tostring(xpcall(function(a, b) return a, b end, print, 1, 2))) == "1true")
+      assert(show(select(2, xpcall(function(a, b) return a, b, 3 end, print, 1, 2))) == "31,2,3")
+      local ok, why = xpcall(error, function(e) return "handled " .. e end, "x", 0)
+      assert(ok == false and why == "handled x")
+      ok, why = xpcall(error, function(e) error("again " .. e, 0) end, "x", 0)
+      assert(ok == false and why == "again x")
+      ok, why = pcall(xpcall, error)
+      assert(not ok and why:find("bad argument #2 to 'xpcall' (function expected, got nil)", 1, true), why)
+    ]] .. good))
+  end)
+
   it("takes a stage with memory once a pipeline", function()
     local text = [[
       local seen = logcap.dedup {}
@@ -251,6 +277,21 @@ describe("the environment of pipeline files", function()
     assert.equal(1, check("assert(io.open and os.execute and require('ffi').new)" .. good, { "io", "os", "ffi" }))
     assert.equal(1, check("assert(io == nil and debug.traceback and require('debug') == debug)" .. good, { "debug" }))
     fails(good, "--allow everything: this cannot be granted; what can is debug, dofile, ffi, ", { "everything" })
+  end)
+
+  it("grants each name alone", function()
+    local granted = {
+      io = "io.open", os = "os.execute", ffi = "ffi.new and require 'ffi' == ffi", debug = "debug.sethook",
+      package = "package.loaded", jit = "jit.off", getfenv = "getfenv(0)", setfenv = "setfenv", newproxy = "newproxy()",
+      dofile = "dofile", loadfile = "loadfile",
+    }
+    for name, proof in pairs(granted) do
+      assert.equal(1, check(("assert(%s)"):format(proof) .. good, { name }), name)
+      for other in pairs(granted) do
+        local hidden = other == "os" and "os.execute" or other
+        if other ~= name then assert.equal(1, check(("assert(%s == nil)"):format(hidden) .. good, { name }), other) end
+      end
+    end
   end)
 
   it("loads no bytecode", function()
