@@ -210,6 +210,9 @@ describe("the environment of pipeline files", function()
       x = 7
       assert(loadstring("return x")() == 7 and _G.x == 7 and coroutine.wrap(function() return x end)() == 7)
       assert(collectgarbage("count") > 0)
+      assert(("a.b"):find(".", 1, true) == 2 and ("a.b"):find("b") == 3 and ("a.b"):find(".") == 1)
+      assert(("a.b"):find("%.") == 2 and string.find(125, 2) == 2 and not ("a"):find("b", 1, true))
+      assert(select(2, ("xay"):find("(%a)y")) == 3 and not pcall(string.find, "a") and ("ab"):find("b", -1) == 2)
     ]] .. good))
   end)
 

@@ -53,6 +53,25 @@ local function collect(what)
   return collectgarbage(what)
 end
 
+-- LuaJIT's own functions cannot be interrupted while they match a pattern; what finds a plain text it compiles.
+local function replace_string_functions(library)
+  local plain_find, pattern_find = library.find, native.string.find
+  for name, fn in pairs(native.string) do library[name] = fn end
+  local plain_texts, n = {}, 0
+  local function is_plain(pattern)
+    if n == 1000 then plain_texts, n = {}, 0 end
+    plain_texts[pattern], n = not plain_find(pattern, "[%^%$%*%+%?%.%(%[%%%-]"), n + 1
+    return plain_texts[pattern]
+  end
+  function library.find(s, pattern, init, is_text)
+    if is_text then return plain_find(s, pattern, init, true) end
+    is_text = plain_texts[pattern]
+    if is_text == nil and type(pattern) == "string" then is_text = is_plain(pattern) end
+    if is_text then return plain_find(s, pattern, init, true) end
+    return pattern_find(s, pattern, init)
+  end
+end
+
 local function answer(handler, ok, ...)
   if ok then return true, ... end
   local _, handled = pcall(handler, (...))
@@ -117,6 +136,7 @@ end
 ---@return table env
 return function(allowed, roots)
   local env = copy(all, plain)
+  replace_string_functions(all.string) -- that is where ("x"):find looks
   for _, name in ipairs(libraries) do env[name] = copy(all[name]) end
   env.string.dump, all.string.dump = nil, nil -- strings reach the latter: ("").dump
   debug.getmetatable("").__metatable = "string"

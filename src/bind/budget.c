@@ -197,6 +197,17 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   calm(state);
 }
 
+void lc_budget_check(lua_State *L) {
+  void *arg = NULL;
+  (void)lua_getallocf(L, &arg);
+  lc_state *state = ((const lc_heap *)arg)->arg;
+  lc_budget_call *call = state->budget.call;
+  if (!is_owner(state)) look(state);
+  lc_budget_call *late = find_late(state, call);
+  if (late != NULL) raise_late(L, late);
+  if (call != NULL && call->starved) raise_starved(L, state, call);
+}
+
 /* --- calls --- */
 
 void lc_budget_init(lc_state *state) {

@@ -78,6 +78,9 @@ void lc_budget_end(struct lc_state *state, lc_budget_call *call);
 /* The record in hand, or what its function did to the heap, has been dealt with: the call goes on. */
 void lc_budget_forgive(struct lc_state *state, lc_budget_call *call);
 
+/* For C functions that take long: raises what the hook would raise, had it a chance. */
+void lc_budget_check(lua_State *L);
+
 /* Makes this state the owner, in place of the one before, if any; its machine code is thrown away. Fails only when
  * there was no owner. Between two calls into either. */
 int lc_budget_own(struct lc_state *state, lc_error *error) LC_CHECK;

@@ -21,6 +21,9 @@ int lc_bind_null_sink(lua_State *L);
 int lc_bind_pipeline(lua_State *L);
 int lc_bind_limits(lua_State *L);
 
+/* Pushes a table of string functions that can be interrupted. */
+void lc_bind_string(lua_State *L);
+
 /* Options that several kinds share. */
 extern const char *const lc_words_on_error[]; /* in the order of lc_on_error */
 extern const char *const lc_words_format[];   /* in the order of lc_sink_format */

@@ -123,6 +123,8 @@ void lc_module_setup(lua_State *L) {
   lua_newtable(L);
   luaL_setfuncs(L, constructors, 0);
   lua_setfield(L, -2, "module");
+  lc_bind_string(L);
+  lua_setfield(L, -2, "string");
   push_view(L, &lc_state_of(L)->view);
   lua_setfield(L, -2, "view");
   lc_json_value_setup(L);

@@ -22,6 +22,8 @@ BODIES = {
             " while true do table.sort(t, function(a, b) return a * 31 % 97 < b * 31 % 97 end) end",
     "garbage": "while true do local t = {} for i = 1, 100 do t[i] = { tostring(i) } end end",
     "record": "while true do rec.x = rec.message end",
+    "pattern": "local s = ('a'):rep(200000) s:find('.-b')",
+    "substitution": "local s = ('(a'):rep(100000) s:gsub('%b()', '')",
     "message": "error(setmetatable({}, { __tostring = function() while true do end end }))",
 }
 
