@@ -1,9 +1,9 @@
-#include "bind/budget.h"
 #include "bind/busted.h"
 
 #include <stdio.h>
 
 #include "bind/bind_testing.h"
+#include "bind/budget.h"
 #include "bind/state.h"
 
 /* busted ends with os.exit: here that is an error which carries the code, so that the caller can look for leaks. It is
