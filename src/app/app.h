@@ -10,12 +10,15 @@
 #include "app/control.h"
 #include "app/reload.h"
 #include "app/watch.h"
+#include "base/alert.h"
 #include "bind/generation.h"
 #include "io/inodes.h"
 #include "io/state_dir.h"
 #include "io/store.h"
 #include "logcap/runtime.h"
 #include "pipeline/engine.h"
+
+#define LC_APP_SERVICES_MAX 8
 
 typedef struct lc_app {
   const lc_cli *cli; /* borrowed */
@@ -31,11 +34,14 @@ typedef struct lc_app {
   lc_reloader *reloader;
   lc_watch *watch; /* NULL without --watch */
   struct lc_app_session *sessions; /* of the prompt; each owned by its client */
+  lc_service *services[LC_APP_SERVICES_MAX]; /* counted: those that are open */
+  size_t n_services;
   lc_runtime runtime;
   uv_async_t wake; /* the registry has something to do */
   uv_signal_t term, interrupt, hup;
   bool handles_open; /* the four above */
   bool on_terminal; /* it was started there: when the terminal is closed it stops, as any command does */
+  bool started; /* the engine runs, or did */
   bool stopping;
   bool finished; /* the engine is done: `result` says how */
   lc_engine_result result;
@@ -52,5 +58,21 @@ void lc_app_detach_sessions(lc_app *app);
 
 /* Answers the control socket; `arg` is the lc_app. */
 void lc_app_request(void *arg, lc_control_client *client, const char *verb);
+
+/* services.c: opens those that the generation describes, and closes them again. */
+int lc_app_open_services(lc_app *app, lc_error *error) LC_CHECK;
+void lc_app_close_services(lc_app *app);
+
+/* Adds what is wrong: delivery, stages, resources, the last reload. */
+void lc_app_health(lc_app *app, lc_health *ret);
+
+/* JSON objects for the control socket and the admin server; 0 or LC_ENOMEM. */
+int lc_app_status(lc_app *app, lc_buf *ret) LC_CHECK;
+/* The text for Prometheus. */
+int lc_app_metrics(lc_app *app, lc_buf *ret) LC_CHECK;
+
+struct lc_http_request;
+/* admin.c: answers what came over HTTP; `arg` is the lc_app. */
+void lc_app_http(void *arg, struct lc_http_request *request);
 
 #endif

@@ -1,10 +1,8 @@
 #include "app/process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,22 +41,4 @@ int lc_process_register_output(lc_inodes *own, lc_error *error) {
     if (rc != 0) return rc;
   }
   return 0;
-}
-
-uint64_t lc_process_resident_bytes(void) {
-  unsigned long long pages = 0;
-  FILE *file = fopen("/proc/self/statm", "re");
-  if (!file) return 0;
-  if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
-  (void)fclose(file); /* only read */
-  return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-uint64_t lc_process_open_descriptors(void) {
-  DIR *dir = opendir("/proc/self/fd");
-  if (!dir) return 0;
-  uint64_t n = 0;
-  while (readdir(dir)) n++;
-  (void)closedir(dir); /* only read */
-  return n > 3 ? n - 3 : 0; /* ".", ".." and the one that looks */
 }

@@ -1,6 +1,6 @@
-/* What the process asks of the system for itself, and what it holds there.
+/* What the process asks of the system for itself.
  *
- * Thread: main, before the loop runs, for set up; the counts from any. */
+ * Thread: main, before the loop runs. */
 #ifndef LC_APP_PROCESS_H
 #define LC_APP_PROCESS_H
 
@@ -19,8 +19,5 @@ int lc_process_register_output(lc_inodes *own, lc_error *error) LC_CHECK;
 
 /* Whether standard input, output or error is a terminal that is still there. */
 bool lc_process_on_terminal(void);
-
-uint64_t lc_process_resident_bytes(void);   /* 0 when it cannot be told */
-uint64_t lc_process_open_descriptors(void); /* the same */
 
 #endif

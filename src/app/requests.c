@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "app/app.h"
-#include "app/process.h"
 #include "base/clock.h"
 #include "base/registry.h"
+#include "base/usage.h"
 #include "io/store_report.h"
 
 /* Answers and frees what is in `answer`. */
@@ -22,21 +22,28 @@ static int add_members(lc_buf *ret, const lc_buf *object) {
   return lc_buf_add(ret, object->data + 1, object->len - 1);
 }
 
-static void answer_status(lc_app *app, lc_control_client *client) {
-  lc_buf answer = {0}, engine = {0};
+int lc_app_status(lc_app *app, lc_buf *ret) {
+  lc_buf engine = {0};
   lc_registry_totals held = lc_registry_sum(app->registry);
-  lc_buf_addf(&answer, "{\"version\":\"%s\",\"pid\":%ld,\"uptime_s\":%lld,\"stopping\":%s,\"once\":%s,\"state_dir\":",
+  lc_usage usage = lc_usage_now();
+  lc_buf_addf(ret, "{\"version\":\"%s\",\"pid\":%ld,\"uptime_s\":%lld,\"stopping\":%s,\"once\":%s,\"state_dir\":",
               LC_VERSION, (long)getpid(), (long long)((lc_clock_mono() - app->started_ns) / LC_SECOND),
               app->stopping ? "true" : "false", app->cli->once ? "true" : "false");
-  lc_buf_add_json_string(&answer, app->runtime.state_dir, strlen(app->runtime.state_dir));
-  lc_buf_addf(&answer,
-              ",\"resident_bytes\":%llu,\"open_descriptors\":%llu,\"held\":{\"resources\":%u,\"descriptors\":%lld,"
-              "\"bytes\":%lld},",
-              (unsigned long long)lc_process_resident_bytes(), (unsigned long long)lc_process_open_descriptors(),
+  lc_buf_add_json_string(ret, app->runtime.state_dir, strlen(app->runtime.state_dir));
+  lc_buf_addf(ret,
+              ",\"resident_bytes\":%llu,\"open_descriptors\":%llu,\"threads\":%u,\"held\":{\"resources\":%u,"
+              "\"descriptors\":%lld,\"bytes\":%lld},",
+              (unsigned long long)usage.resident_bytes, (unsigned long long)usage.descriptors, usage.threads,
               held.resources, (long long)held.descriptors, (long long)held.bytes);
   int rc = lc_engine_status(app->engine, &engine);
-  if (rc == 0) rc = add_members(&answer, &engine);
+  if (rc == 0) rc = add_members(ret, &engine);
   lc_buf_free(&engine);
+  return rc != 0 ? rc : ret->failed ? LC_ENOMEM : 0;
+}
+
+static void answer_status(lc_app *app, lc_control_client *client) {
+  lc_buf answer = {0};
+  int rc = lc_app_status(app, &answer);
   finish(client, &answer, rc);
 }
 

@@ -165,6 +165,7 @@ static void on_finished(void *arg, const lc_engine_result *result) {
   close_reload(app);
   lc_app_detach_sessions(app);
   close_control(app);
+  lc_app_close_services(app);
   let_loop_end(app);
 }
 
@@ -175,8 +176,9 @@ static bool tear_down(lc_app *app) {
   close_reload(app);
   lc_app_detach_sessions(app);
   close_control(app);
+  lc_app_close_services(app);
   if (app->registry) (void)lc_registry_run(app->registry);
-  if (app->loop_ready) (void)uv_run(&app->loop, UV_RUN_DEFAULT); /* the control socket's handles */
+  if (app->loop_ready) (void)uv_run(&app->loop, UV_RUN_DEFAULT); /* handles of the control socket and of services */
   lc_engine_destroy(app->engine);
   lc_generation_destroy(app->generation);
   close_handles(app);
@@ -211,6 +213,7 @@ static int run_engine(lc_app *app) {
   lc_log(LC_LOG_INFO, "run", "started", LC_S("version", LC_VERSION), LC_S("state_dir", app->runtime.state_dir),
          LC_I("pipelines", n));
   if (lc_summary_begin(&summary, app->engine) != 0) lc_log(LC_LOG_WARN, "run", "out of memory for the summary");
+  app->started = true;
   lc_engine_start(app->engine, on_finished, app);
   (void)uv_run(&app->loop, UV_RUN_DEFAULT);
   log_result(app);
@@ -233,6 +236,7 @@ int lc_run(const lc_cli *cli) {
   if (rc == 0) rc = open_engine(&app, &error);
   if (rc == 0) rc = lc_generation_own_budget(app.generation, &error);
   if (rc == 0) rc = open_reload(&app, &error);
+  if (rc == 0) rc = lc_app_open_services(&app, &error);
   if (rc == 0) code = run_engine(&app);
   else fprintf(stderr, "logcap: %s\n", error.message);
   if (!tear_down(&app)) code = LC_EXIT_FAILED;

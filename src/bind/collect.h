@@ -15,6 +15,8 @@ typedef struct lc_part {
   char *claim;           /* owned: what only it may have, such as an output's path; may be NULL */
 } lc_part;
 
+#define LC_SERVICES_MAX 8 /* as many as there are kinds, and more */
+
 struct lc_generation {
   lc_state *state;         /* owned reference */
   lc_pipeline **pipelines; /* owned references */
@@ -24,6 +26,8 @@ struct lc_generation {
   lc_part *parts; /* owned */
   size_t n_parts;
   const lc_generation_doubles *doubles; /* while it loads; NULL: none */
+  lc_service *services[LC_SERVICES_MAX]; /* counted references */
+  size_t n_services;
 };
 
 /* Whether a pipeline of this name may be made / this resource may be part of it, beside the `n` that it has already. */
@@ -37,5 +41,7 @@ int lc_generation_stand_in(const lc_generation *generation, lc_role role, lc_res
  * failure (LC_ENOMEM) nothing is taken. */
 int lc_generation_add(lc_generation *generation, lc_pipeline *pipeline, const char *name, const char *made_at,
                       const lc_part *parts, size_t n_parts, lc_error *error) LC_CHECK;
+/* Takes a reference to a service; LC_EINVAL when there is one of its kind. */
+int lc_generation_add_service(lc_generation *generation, lc_service *service, lc_error *error) LC_CHECK;
 
 #endif

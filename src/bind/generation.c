@@ -104,6 +104,20 @@ int lc_generation_add(lc_generation *generation, lc_pipeline *pipeline, const ch
   return 0;
 }
 
+int lc_generation_add_service(lc_generation *generation, lc_service *service, lc_error *error) {
+  const lc_resource *new = &service->resource;
+  for (size_t i = 0; i < generation->n_services; i++) {
+    const lc_resource *old = &generation->services[i]->resource;
+    if (strcmp(old->kind, new->kind) != 0) continue;
+    return lc_error_set(error, LC_EINVAL, "there is one already, made at %s, and all files of a process share it",
+                        where(old));
+  }
+  if (generation->n_services == LC_SERVICES_MAX) return lc_error_set(error, LC_ELIMIT, "too many kinds of services");
+  lc_resource_retain(&service->resource);
+  generation->services[generation->n_services++] = service;
+  return 0;
+}
+
 /* --- loading --- */
 
 /* A part may have been closed by the file after the pipeline was made. */
@@ -114,17 +128,23 @@ static int check_open(const lc_generation *generation, lc_error *error) {
     return lc_error_set(error, LC_ECLOSED, "%s: this %s is closed, but pipeline \"%.100s\" needs it; do not close it",
                         where(part->resource), part->resource->kind, part->pipeline);
   }
+  for (size_t i = 0; i < generation->n_services; i++) {
+    const lc_resource *res = &generation->services[i]->resource;
+    if (!atomic_load(&res->close_asked)) continue;
+    return lc_error_set(error, LC_ECLOSED, "%s: this %s is closed; do not close it, or leave it away", where(res),
+                        res->kind);
+  }
   return 0;
 }
 
 static int load_file(lc_generation *generation, const char *file, int64_t limit_ns, lc_error *error) {
-  size_t before = generation->n_pipelines;
+  size_t before = generation->n_pipelines + generation->n_services;
   lc_state *state = generation->state;
   lc_budget_call call;
   lc_budget_begin(state, &call, LC_BUDGET_LOAD, limit_ns > 0 ? limit_ns : state->budget.load_ns);
   int rc = lc_state_run_file(state, file, error);
   lc_budget_end(state, &call);
-  if (rc != 0 || generation->n_pipelines > before) return rc;
+  if (rc != 0 || generation->n_pipelines + generation->n_services > before) return rc;
   return lc_error_set(error, LC_EINVAL,
                       "%s: no pipeline is made here; end the file with logcap.pipeline { name = \"...\", from = ..., "
                       "to = ... }",
@@ -148,6 +168,9 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
   int rc = lc_state_create(&state_options, &generation->state, error);
   if (rc == 0) generation->state->generation = generation;
   for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], options->load_ns, error);
+  if (rc == 0 && generation->n_pipelines == 0) {
+    rc = lc_error_set(error, LC_EINVAL, "%s: no pipeline is made, here or in another file", files[0]);
+  }
   if (rc == 0) rc = check_open(generation, error);
   if (rc != 0) {
     lc_generation_destroy(generation);
@@ -194,6 +217,16 @@ void lc_generation_each_file(lc_generation *generation, void (*each)(void *arg, 
   lc_state_each_file(generation->state, each, arg);
 }
 
+lc_service *const *lc_generation_services(const lc_generation *generation, size_t *ret_n) {
+  *ret_n = generation->n_services;
+  return generation->services;
+}
+
+uint64_t lc_generation_lua_bytes(const lc_generation *generation) {
+  lua_State *L = generation->state->L;
+  return ((uint64_t)lua_gc(L, LUA_GCCOUNT, 0) << 10) + (uint64_t)lua_gc(L, LUA_GCCOUNTB, 0);
+}
+
 void lc_generation_destroy(lc_generation *generation) {
   if (generation == NULL) return;
   for (size_t i = 0; i < generation->n_pipelines; i++) {
@@ -205,6 +238,7 @@ void lc_generation_destroy(lc_generation *generation) {
     lc_resource_release(generation->parts[i].resource);
     free(generation->parts[i].claim);
   }
+  for (size_t i = 0; i < generation->n_services; i++) lc_resource_release(&generation->services[i]->resource);
   lc_state_destroy(generation->state);
   free(generation->pipelines);
   free(generation->names);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "io/service.h"
 #include "logcap/error.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/reload.h"
@@ -38,8 +39,8 @@ typedef struct lc_generation_options {
   const lc_generation_doubles *doubles; /* borrowed while it loads; NULL: none */
 } lc_generation_options;
 
-/* Every file must describe at least one pipeline. On failure what was described is released: it leaves the registry
- * with the next lc_registry_run. */
+/* Every file must describe a pipeline or a service, and all together at least one pipeline. On failure what was
+ * described is released: it leaves the registry with the next lc_registry_run. */
 int lc_generation_load(const char *const *files, size_t n, lc_registry *registry, const lc_generation_options *options,
                        lc_generation **ret, lc_error *error) LC_CHECK;
 /* The pipelines in the order of the files; borrowed from the generation. */
@@ -53,6 +54,10 @@ int lc_generation_own_budget(lc_generation *generation, lc_error *error) LC_CHEC
 void lc_generation_adopt(lc_generation *generation, const lc_reload *reload);
 /* Calls `each` for every file that was loaded, modules too, with its path as it was named. */
 void lc_generation_each_file(lc_generation *generation, void (*each)(void *arg, const char *path), void *arg);
+/* The services that the files describe, at most one of a kind; borrowed. */
+lc_service *const *lc_generation_services(const lc_generation *generation, size_t *ret_n);
+/* Bytes that its Lua state has in use. */
+uint64_t lc_generation_lua_bytes(const lc_generation *generation);
 /* Lets go of the pipelines and of the Lua state; stages that still run keep the state. NULL is allowed. */
 void lc_generation_destroy(lc_generation *generation);
 

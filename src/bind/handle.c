@@ -11,7 +11,7 @@
 #define GUARD "logcap.guard"
 
 const char *lc_role_name(lc_role role) {
-  static const char *const names[] = {"a monitor", "a stage", "a sink"};
+  static const char *const names[] = {"a monitor", "a stage", "a sink", "a service"};
   return names[role];
 }
 

@@ -16,7 +16,7 @@
 #include "bind/state.h"
 #include "pipeline/reload.h"
 
-typedef enum lc_role { LC_ROLE_MONITOR, LC_ROLE_STAGE, LC_ROLE_SINK } lc_role;
+typedef enum lc_role { LC_ROLE_MONITOR, LC_ROLE_STAGE, LC_ROLE_SINK, LC_ROLE_SERVICE } lc_role;
 
 typedef struct lc_handle {
   lc_resource *resource; /* counted reference; NULL: closed */

@@ -77,8 +77,9 @@ static const luaL_Reg constructors[] = {
     {"json", lc_bind_json},                 {"dedup", lc_bind_dedup},
     {"stage", lc_bind_stage},               {"file_sink", lc_bind_file_sink},
     {"stdout_sink", lc_bind_stdout_sink},   {"null_sink", lc_bind_null_sink},
-    {"pipeline", lc_bind_pipeline},         {"resources", lc_handle_resources},
-    {"limits", lc_bind_limits},             {NULL, NULL},
+    {"pipeline", lc_bind_pipeline},         {"admin", lc_bind_admin},
+    {"limits", lc_bind_limits},             {"resources", lc_handle_resources},
+    {NULL, NULL},
 };
 
 static const luaL_Reg helpers[] = {

@@ -185,6 +185,7 @@ static void count_outcome(lc_delivery *public, uint64_t n, lc_outcome outcome) {
   delivery *self = (delivery *)public;
   lc_edge *edge = public->edge;
   lc_ledger counts = {0};
+  edge->settled += n;
   if (outcome == LC_DELIVERED) {
     counts.delivered = n;
     atomic_fetch_add_explicit(&edge->sink->resource.records_out, n, memory_order_relaxed);

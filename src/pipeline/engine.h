@@ -11,7 +11,9 @@
 #ifndef LC_PIPELINE_ENGINE_H
 #define LC_PIPELINE_ENGINE_H
 
+#include "base/alert.h"
 #include "base/buf.h"
+#include "base/metrics.h"
 #include "logcap/runtime.h"
 #include "pipeline/pipeline.h"
 
@@ -49,5 +51,11 @@ const char *lc_engine_failure(const lc_engine *engine);
 int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced);
 int lc_engine_status(lc_engine *engine, lc_buf *ret);
 int lc_engine_positions(lc_engine *engine, lc_buf *ret);
+
+/* Adds what is wrong. A sink stalls when it has settled nothing for `stall_ns` while deliveries wait, as far as this
+ * function, or the next, was called meanwhile. `now_ns` is monotonic. */
+void lc_engine_health(lc_engine *engine, int64_t now_ns, int64_t stall_ns, lc_health *ret);
+/* Figures of pipelines, their sinks, commits and dead letters. */
+int lc_engine_metrics(lc_engine *engine, int64_t now_ns, lc_metrics *out) LC_CHECK;
 
 #endif

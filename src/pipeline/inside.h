@@ -7,6 +7,7 @@
  *   graph.c     one generation's stages and edges             reload.c    a new generation takes the place of the old
  *   leave.c     what no generation names any more drains      open.c      everything that may fail before it runs
  *   sampler.c   records before and after a stage              inspect.c   what an operator looks at, and pauses
+ *   health.c    what is wrong, and stalled sinks               metrics.c   figures for Prometheus
  *
  * Thread: the loop thread owns all of it. A carrier reads its graph's stages, and of streams `live` and `skip_most`,
  * from the pool. */
@@ -48,6 +49,9 @@ struct lc_edge {
   bool changed;    /* `saved` changed since the last commit */
   struct delivery *deliveries; /* not yet passed by the cursors; owned */
   uint32_t in_flight;          /* deliveries with unsettled records */
+  uint64_t settled;            /* records that the sink settled, in this run */
+  uint64_t watched;            /* what `settled` was when health was last asked after, */
+  int64_t watched_ns;          /* and since when it is so while deliveries wait (monotonic) */
 };
 
 /* What one generation does with the batches of a pipeline. A batch ends in the graph in which its read job began. */
@@ -290,6 +294,8 @@ int lc_engine_open_sink(lc_engine *engine, lc_sink *sink, lc_error *error) LC_CH
 int lc_engine_open_pipeline(lc_pipeline *pipeline, lc_error *error) LC_CHECK;
 int lc_engine_opened(lc_resource *res, lc_error *error) LC_CHECK; /* once */
 void lc_engine_note_sink(lc_engine *engine, lc_sink *sink); /* there is room for it in engine->sinks */
+/* health.c: for how long (ns) the sink has settled nothing while deliveries wait. */
+int64_t lc_edge_stalled(lc_edge *edge, int64_t now_ns);
 
 /* engine.c */
 void lc_engine_close_parts(lc_engine *engine);
