@@ -82,6 +82,10 @@ static const struct {
 void lc_app_http(void *arg, lc_http_request *request) {
   lc_app *app = arg;
   lc_buf body = {0};
+  if (!app->started || app->finished) { /* a client that came while all is closed */
+    answer_error(request, 503, "logcap stops");
+    return;
+  }
   for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
     if (strcmp(request->path, routes[i].path) != 0) continue;
     bool get = routes[i].method[0] == 'G';

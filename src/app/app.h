@@ -36,6 +36,8 @@ typedef struct lc_app {
   struct lc_app_session *sessions; /* of the prompt; each owned by its client */
   lc_service *services[LC_APP_SERVICES_MAX]; /* counted: those that are open */
   size_t n_services;
+  lc_service *resource_monitor; /* borrowed from them: there is always one */
+  lc_service *own_monitor;      /* counted: the one made because no file describes one; NULL: one does */
   lc_runtime runtime;
   uv_async_t wake; /* the registry has something to do */
   uv_signal_t term, interrupt, hup;
@@ -63,8 +65,9 @@ void lc_app_request(void *arg, lc_control_client *client, const char *verb);
 int lc_app_open_services(lc_app *app, lc_error *error) LC_CHECK;
 void lc_app_close_services(lc_app *app);
 
-/* Adds what is wrong: delivery, stages, resources, the last reload. */
+/* Adds what is wrong: what delivery, stages and reloads say of themselves, and what the resource monitor has found. */
 void lc_app_health(lc_app *app, lc_health *ret);
+void lc_app_health_of_delivery(lc_app *app, lc_health *ret);
 
 /* JSON objects for the control socket and the admin server; 0 or LC_ENOMEM. */
 int lc_app_status(lc_app *app, lc_buf *ret) LC_CHECK;

@@ -5,9 +5,8 @@
 
 #include "base/clock.h"
 #include "base/registry.h"
+#include "io/resource_monitor.h"
 #include "record/json_text.h"
-
-#define STALL_NS (60 * LC_SECOND)
 
 /* A Lua stage that its limits took out of the way says so in its figures. */
 static int stage_health(void *arg, lc_resource *res) {
@@ -26,12 +25,18 @@ static int stage_health(void *arg, lc_resource *res) {
   return 0;
 }
 
-void lc_app_health(lc_app *app, lc_health *ret) {
-  lc_engine_health(app->engine, lc_clock_mono(), STALL_NS, ret);
+void lc_app_health_of_delivery(lc_app *app, lc_health *ret) {
+  lc_engine_health(app->engine, lc_clock_mono(), lc_resource_monitor_stall_ns(app->resource_monitor), ret);
   (void)lc_registry_each(app->registry, stage_health, ret); /* out of memory: nothing is said of stages this time */
   const lc_reload_stats *reloads = lc_reloader_stats(app->reloader);
   if (reloads->last_failed) {
     lc_health_warn(ret, LC_CAUSE_RELOAD, "the last reload failed, generation %u runs on: %.160s", reloads->generation,
                    reloads->last_message);
   }
+}
+
+void lc_app_health(lc_app *app, lc_health *ret) {
+  lc_resource_monitor_look(app->resource_monitor);
+  lc_app_health_of_delivery(app, ret);
+  lc_resource_monitor_health(app->resource_monitor, ret);
 }

@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "base/registry.h"
 #include "base/usage.h"
+#include "io/resource_monitor.h"
 
 #define SERIES_MAX 2000u
 
@@ -145,6 +146,16 @@ static void write_health(lc_app *app, lc_metrics *out) {
   lc_app_health(app, &health);
   one(out, "logcap_healthy", "gauge", "1 when /health says so, 0 when not.", health.causes == 0);
   lc_health_free(&health);
+  lc_metrics_family(out, "logcap_alert_active", "gauge", "1 while the alert is raised.");
+  for (int i = 0; i < LC_CAUSES; i++) {
+    lc_metrics_count(out, LC_LABELS({"alert", lc_cause_name((lc_cause)i)}),
+                     lc_resource_monitor_alert(app->resource_monitor, (lc_cause)i).active);
+  }
+  lc_metrics_family(out, "logcap_alerts_raised_total", "counter", "How often the alert was raised.");
+  for (int i = 0; i < LC_CAUSES; i++) {
+    lc_metrics_count(out, LC_LABELS({"alert", lc_cause_name((lc_cause)i)}),
+                     lc_resource_monitor_alert(app->resource_monitor, (lc_cause)i).raised);
+  }
 }
 
 /* The most important first: what is beyond the bound of series is left out. */

@@ -15,6 +15,7 @@ typedef struct lc_part {
   char *claim;           /* owned: what only it may have, such as an output's path; may be NULL */
 } lc_part;
 
+#define LC_ON_ALERT_MAX 16
 #define LC_SERVICES_MAX 8 /* as many as there are kinds, and more */
 
 struct lc_generation {
@@ -28,6 +29,8 @@ struct lc_generation {
   const lc_generation_doubles *doubles; /* while it loads; NULL: none */
   lc_service *services[LC_SERVICES_MAX]; /* counted references */
   size_t n_services;
+  int on_alert[LC_ON_ALERT_MAX]; /* in the Lua registry: the functions */
+  size_t n_on_alert;
 };
 
 /* Whether a pipeline of this name may be made / this resource may be part of it, beside the `n` that it has already. */

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/alert.h"
 #include "io/service.h"
 #include "logcap/error.h"
 #include "pipeline/pipeline.h"
@@ -56,6 +57,8 @@ void lc_generation_adopt(lc_generation *generation, const lc_reload *reload);
 void lc_generation_each_file(lc_generation *generation, void (*each)(void *arg, const char *path), void *arg);
 /* The services that the files describe, at most one of a kind; borrowed. */
 lc_service *const *lc_generation_services(const lc_generation *generation, size_t *ret_n);
+/* Calls the functions that the files gave to logcap.on_alert; what fails is logged. */
+void lc_generation_alert(lc_generation *generation, const lc_alert *alert);
 /* Bytes that its Lua state has in use. */
 uint64_t lc_generation_lua_bytes(const lc_generation *generation);
 /* Lets go of the pipelines and of the Lua state; stages that still run keep the state. NULL is allowed. */

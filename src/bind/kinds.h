@@ -20,6 +20,9 @@ int lc_bind_stdout_sink(lua_State *L);
 int lc_bind_null_sink(lua_State *L);
 int lc_bind_pipeline(lua_State *L);
 int lc_bind_admin(lua_State *L);
+int lc_bind_resource_monitor(lua_State *L);
+/* logcap.on_alert(function) */
+int lc_bind_on_alert(lua_State *L);
 int lc_bind_limits(lua_State *L);
 
 /* Pushes a table of string functions that can be interrupted. */

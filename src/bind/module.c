@@ -78,7 +78,9 @@ static const luaL_Reg constructors[] = {
     {"stage", lc_bind_stage},               {"file_sink", lc_bind_file_sink},
     {"stdout_sink", lc_bind_stdout_sink},   {"null_sink", lc_bind_null_sink},
     {"pipeline", lc_bind_pipeline},         {"admin", lc_bind_admin},
-    {"limits", lc_bind_limits},             {"resources", lc_handle_resources},
+    {"resource_monitor", lc_bind_resource_monitor},
+    {"on_alert", lc_bind_on_alert},         {"limits", lc_bind_limits},
+    {"resources", lc_handle_resources},
     {NULL, NULL},
 };
 
