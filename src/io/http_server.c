@@ -21,6 +21,7 @@ typedef struct server {
   lc_service service; /* first */
   lc_address address;
   char *token; /* owned; NULL: none is asked for */
+  uint64_t patience_ms;
   lc_service_host host;
   struct MHD_Daemon *daemon; /* NULL: not open */
   uv_poll_t poll;            /* MHD's own epoll descriptor */
@@ -28,7 +29,7 @@ typedef struct server {
   uv_timer_t sweep;          /* while there are clients, and to close */
   uint32_t handles;
   struct http_peer *newest, *oldest;
-  uint32_t n_peers;
+  uint32_t n_peers, n_dropped; /* those that MHD has still to close count as dropped */
   bool closing;
   uint64_t drain_until_ms; /* on the loop's clock */
   uint64_t requests, unauthorized, timed_out, evicted;
@@ -43,7 +44,7 @@ typedef struct http_peer {
   struct MHD_Response *response; /* owned; to be sent */
   unsigned status;
   uint64_t since_ms; /* of the loop's clock: its patience counts from here */
-  bool too_large, asked, answered, suspended;
+  bool too_large, asked, answered, suspended, dropped;
   struct http_peer *older, *newer;
 } http_peer;
 
@@ -55,7 +56,10 @@ static http_peer *peer_of(struct MHD_Connection *connection) {
 }
 
 /* What it still sends is not read; MHD closes it when it is called next. */
-static void drop(const http_peer *peer) {
+static void drop(http_peer *peer) {
+  if (peer->dropped) return;
+  peer->dropped = true;
+  peer->server->n_dropped++;
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(peer->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   if (info != NULL) (void)shutdown(info->connect_fd, SHUT_RDWR);
 }
@@ -67,9 +71,9 @@ static void free_peer(http_peer *peer) {
 }
 
 static void make_place(server *self) {
-  if (self->n_peers <= LC_HTTP_CLIENTS_MAX) return;
+  if (self->n_peers - self->n_dropped <= LC_HTTP_CLIENTS_MAX) return;
   http_peer *victim = self->oldest;
-  while (victim != self->newest && victim->asked) victim = victim->newer;
+  while (victim != self->newest && (victim->asked || victim->dropped)) victim = victim->newer;
   self->evicted++;
   drop(victim);
 }
@@ -97,6 +101,7 @@ static void remove_peer(server *self, http_peer *peer) {
   *(peer->older != NULL ? &peer->older->newer : &self->oldest) = peer->newer;
   *(peer->newer != NULL ? &peer->newer->older : &self->newest) = peer->older;
   self->n_peers--;
+  self->n_dropped -= peer->dropped;
   atomic_fetch_sub(&self->service.resource.descriptors, 1);
   atomic_fetch_sub(&self->service.resource.bytes, MEMORY);
   peer->server = NULL;
@@ -294,10 +299,9 @@ static void on_sweep(uv_timer_t *timer) {
     return;
   }
   for (http_peer *peer = self->oldest; peer != NULL; peer = peer->newer) {
-    if (peer->suspended || now_ms - peer->since_ms < LC_HTTP_PATIENCE_MS) continue;
+    if (peer->suspended || peer->dropped || now_ms - peer->since_ms < self->patience_ms) continue;
     self->timed_out++;
     drop(peer);
-    peer->since_ms = now_ms;
   }
   if (self->n_peers == 0) (void)uv_timer_stop(timer);
 }
@@ -422,6 +426,7 @@ int lc_http_server_create(const lc_http_server_options *options, lc_registry *re
   }
   self->address = address;
   self->token = token;
+  self->patience_ms = options->patience_ms != 0 ? options->patience_ms : LC_HTTP_PATIENCE_MS;
   self->service.ops = &service_ops;
   rc = lc_resource_init(&self->service.resource, registry, &resource_ops, "admin", NULL, "admin", made_at, error);
   if (rc != 0) {

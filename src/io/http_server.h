@@ -27,6 +27,7 @@
 typedef struct lc_http_server_options {
   const char *listen; /* see io/listen.h */
   const char *token;  /* what a client bears: "Authorization: Bearer TOKEN"; NULL: needs none */
+  uint32_t patience_ms; /* 0: LC_HTTP_PATIENCE_MS */
 } lc_http_server_options;
 
 typedef struct lc_http_request {

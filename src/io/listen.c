@@ -167,7 +167,9 @@ void lc_listen_close(const lc_address *address, int fd) {
   struct stat st;
   if (address->inode != 0) {
     const char *path = as_unix(address)->sun_path;
-    if (lstat(path, &st) == 0 && st.st_dev == address->device && st.st_ino == address->inode) (void)unlink(path);
+    bool ours = lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == address->device &&
+                st.st_ino == address->inode;
+    if (ours) (void)unlink(path);
   }
   if (fd >= 0) (void)close(fd);
 }

@@ -61,7 +61,7 @@ static void on_done(void *arg, const lc_http_outcome *outcome) {
   if (outcome->rc != 0) (void)snprintf(why, sizeof why, "%.190s", outcome->error.message);
   else (void)snprintf(why, sizeof why, "it was answered with status %ld", outcome->status);
   if (worth_a_retry(outcome) && ++self->tries < LC_WEBHOOK_TRIES) {
-    uint64_t pause_ms = FIRST_PAUSE_MS << (self->tries - 1);
+    uint64_t pause_ms = (uint64_t)self->first_pause_ms << (self->tries - 1);
     if (pause_ms > LAST_PAUSE_MS) pause_ms = LAST_PAUSE_MS;
     lc_log(LC_LOG_DEBUG, "webhook", "will try again", LC_S("because", why), LC_I("in_ms", pause_ms));
     (void)uv_timer_start(&self->again, on_again, pause_ms, 0);
@@ -139,6 +139,7 @@ int lc_webhook_create(const char *url, uv_loop_t *loop, lc_registry *registry, c
     return lc_error_set(error, LC_ENOMEM, "out of memory for a webhook");
   }
   self->url = copy;
+  self->first_pause_ms = FIRST_PAUSE_MS;
   int rc = lc_resource_init(&self->resource, registry, &resource_ops, "webhook", NULL, "webhook", made_at, error);
   if (rc != 0) {
     free(copy);

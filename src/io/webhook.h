@@ -31,6 +31,7 @@ typedef struct lc_webhook {
   uv_timer_t again;
   bool under_way;
   uint32_t tries; /* of the first in the queue */
+  uint32_t first_pause_ms; /* before the second try; it doubles with each */
   lc_buf queue[LC_WEBHOOK_QUEUE];
   uint32_t n;
   uint64_t sent, lost;
