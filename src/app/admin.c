@@ -64,11 +64,21 @@ static void get_resources(lc_app *app, lc_http_request *request) {
   answer_json(request, 200, rc, &body);
 }
 
+static void reloaded(void *arg, const lc_reload_outcome *outcome) {
+  lc_buf body = {0};
+  if (!outcome->ok) {
+    answer_error(arg, 422, outcome->message);
+    return;
+  }
+  lc_buf_addf(&body, "{\"generation\":%u,\"load_us\":%lld,\"switch_us\":%lld}", outcome->generation,
+              (long long)(outcome->load_ns / 1000), (long long)(outcome->switch_ns / 1000));
+  answer_json(arg, 200, 0, &body);
+}
+
 /* A browser says where a page comes from: none has business here. */
 static void post_reload(lc_app *app, lc_http_request *request) {
-  (void)app;
   if (lc_http_header(request, "Origin") != NULL) answer_error(request, 403, "not from a web page");
-  else answer_error(request, 501, "this build cannot reload");
+  else lc_app_reload(app, "POST /reload", reloaded, request);
 }
 
 static const struct {

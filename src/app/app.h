@@ -9,6 +9,7 @@
 #include "app/cli.h"
 #include "app/control.h"
 #include "app/reload.h"
+#include "app/services.h"
 #include "app/watch.h"
 #include "base/alert.h"
 #include "bind/generation.h"
@@ -17,8 +18,6 @@
 #include "io/store.h"
 #include "logcap/runtime.h"
 #include "pipeline/engine.h"
-
-#define LC_APP_SERVICES_MAX 8
 
 typedef struct lc_app {
   const lc_cli *cli; /* borrowed */
@@ -37,7 +36,6 @@ typedef struct lc_app {
   lc_service *services[LC_APP_SERVICES_MAX]; /* counted: those that are open */
   size_t n_services;
   lc_service *resource_monitor; /* borrowed from them: there is always one */
-  lc_service *own_monitor;      /* counted: the one made because no file describes one; NULL: one does */
   lc_runtime runtime;
   uv_async_t wake; /* the registry has something to do */
   uv_signal_t term, interrupt, hup;
@@ -60,10 +58,6 @@ void lc_app_detach_sessions(lc_app *app);
 
 /* Answers the control socket; `arg` is the lc_app. */
 void lc_app_request(void *arg, lc_control_client *client, const char *verb);
-
-/* services.c: opens those that the generation describes, and closes them again. */
-int lc_app_open_services(lc_app *app, lc_error *error) LC_CHECK;
-void lc_app_close_services(lc_app *app);
 
 /* Adds what is wrong: what delivery, stages and reloads say of themselves, and what the resource monitor has found. */
 void lc_app_health(lc_app *app, lc_health *ret);

@@ -87,12 +87,13 @@ static void drop_generation(lc_reloader *self) {
   self->generation = NULL;
 }
 
-static void exchange(lc_reloader *self, lc_reload *reload) {
+static void exchange(lc_reloader *self, lc_reload *reload, lc_services_plan *services) {
   lc_app *app = self->app;
   lc_generation *former = app->generation;
   lc_generation_adopt(self->generation, reload);
   lc_reload_commit(reload);
   lc_app_detach_sessions(app);
+  lc_services_commit(app, self->generation, services);
   app->generation = self->generation;
   self->generation = NULL;
   lc_error error = {0};
@@ -109,6 +110,7 @@ static void try_exchange(lc_reloader *self) {
   size_t n = 0;
   lc_error error = {0};
   lc_reload *reload = NULL;
+  lc_services_plan services = {0};
   int64_t now_ns = lc_clock_mono();
   lc_pipeline *const *pipelines = lc_generation_pipelines(self->generation, &n);
   int rc = lc_reload_prepare(self->app->engine, pipelines, (uint32_t)n, &reload, &error);
@@ -116,7 +118,11 @@ static void try_exchange(lc_reloader *self) {
     uv_timer_start(&self->again, on_again, DRAIN_POLL_MS, 0);
     return;
   }
-  if (rc == 0) exchange(self, reload);
+  if (rc == 0) {
+    rc = lc_services_prepare(self->app, self->generation, &services, &error);
+    if (rc != 0) lc_reload_cancel(reload);
+  }
+  if (rc == 0) exchange(self, reload, &services);
   else drop_generation(self);
   finish(self, rc, &error, lc_clock_mono() - now_ns);
 }

@@ -127,6 +127,13 @@ static int open_reload(lc_app *app, lc_error *error) {
   return rc;
 }
 
+static int open_services(lc_app *app, lc_error *error) {
+  lc_services_plan plan = {0};
+  int rc = lc_services_prepare(app, app->generation, &plan, error);
+  if (rc == 0) lc_services_commit(app, app->generation, &plan);
+  return rc;
+}
+
 static int open_control(lc_app *app, lc_error *error) {
   const lc_control_handler handler = {.request = lc_app_request, .arg = app};
   return lc_control_create(&app->loop, app->registry, app->runtime.state_dir, &handler, &app->control, error);
@@ -165,7 +172,7 @@ static void on_finished(void *arg, const lc_engine_result *result) {
   close_reload(app);
   lc_app_detach_sessions(app);
   close_control(app);
-  lc_app_close_services(app);
+  lc_services_close(app);
   let_loop_end(app);
 }
 
@@ -176,7 +183,7 @@ static bool tear_down(lc_app *app) {
   close_reload(app);
   lc_app_detach_sessions(app);
   close_control(app);
-  lc_app_close_services(app);
+  lc_services_close(app);
   if (app->registry) (void)lc_registry_run(app->registry);
   if (app->loop_ready) (void)uv_run(&app->loop, UV_RUN_DEFAULT); /* handles of the control socket and of services */
   lc_engine_destroy(app->engine);
@@ -236,7 +243,7 @@ int lc_run(const lc_cli *cli) {
   if (rc == 0) rc = open_engine(&app, &error);
   if (rc == 0) rc = lc_generation_own_budget(app.generation, &error);
   if (rc == 0) rc = open_reload(&app, &error);
-  if (rc == 0) rc = lc_app_open_services(&app, &error);
+  if (rc == 0) rc = open_services(&app, &error);
   if (rc == 0) code = run_engine(&app);
   else fprintf(stderr, "logcap: %s\n", error.message);
   if (!tear_down(&app)) code = LC_EXIT_FAILED;

@@ -222,6 +222,15 @@ lc_service *const *lc_generation_services(const lc_generation *generation, size_
   return generation->services;
 }
 
+void lc_generation_adopt_service(lc_generation *generation, size_t index, lc_service *live) {
+  if (index >= generation->n_services) return;
+  lc_resource *described = &generation->services[index]->resource;
+  lc_handle_replace(generation->state, described, &live->resource);
+  lc_resource_retain(&live->resource);
+  lc_resource_release(described);
+  generation->services[index] = live;
+}
+
 uint64_t lc_generation_lua_bytes(const lc_generation *generation) {
   lua_State *L = generation->state->L;
   return ((uint64_t)lua_gc(L, LUA_GCCOUNT, 0) << 10) + (uint64_t)lua_gc(L, LUA_GCCOUNTB, 0);

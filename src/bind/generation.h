@@ -57,6 +57,8 @@ void lc_generation_adopt(lc_generation *generation, const lc_reload *reload);
 void lc_generation_each_file(lc_generation *generation, void (*each)(void *arg, const char *path), void *arg);
 /* The services that the files describe, at most one of a kind; borrowed. */
 lc_service *const *lc_generation_services(const lc_generation *generation, size_t *ret_n);
+/* The service of this index is from now on the live one; beyond those that the files describe nothing happens. */
+void lc_generation_adopt_service(lc_generation *generation, size_t index, lc_service *live);
 /* Calls the functions that the files gave to logcap.on_alert; what fails is logged. */
 void lc_generation_alert(lc_generation *generation, const lc_alert *alert);
 /* Bytes that its Lua state has in use. */

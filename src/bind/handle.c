@@ -166,6 +166,15 @@ void lc_handle_adopt(lc_state *state, const lc_reload *reload) {
   }
 }
 
+void lc_handle_replace(lc_state *state, const lc_resource *described, lc_resource *live) {
+  for (lc_handle *handle = state->handles; handle != NULL; handle = handle->next) {
+    if (handle->resource != described || live == described) continue;
+    lc_resource_retain(live);
+    lc_resource_release(handle->resource);
+    handle->resource = live;
+  }
+}
+
 int lc_handle_resources(lua_State *L) {
   lc_buf text = {0};
   if (lc_state_of(L)->loading != NULL) {

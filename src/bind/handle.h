@@ -40,6 +40,8 @@ const char *lc_role_name(lc_role role);
 void lc_handle_adopt(lc_state *state, const lc_reload *reload);
 /* What its :close() does. Twice is fine. */
 void lc_handle_close(lc_handle *handle);
+/* Handles of `described` refer to `live` from now on. */
+void lc_handle_replace(lc_state *state, const lc_resource *described, lc_resource *live);
 /* Drops the references of all open handles. */
 void lc_handle_drop_all(lc_state *state);
 
