@@ -14,6 +14,7 @@
 
 #define SWEEP_MS 250u
 #define MEMORY (2 * LC_HTTP_HEADER_MAX) /* bytes that a connection may use: the header as it came, and as it was read */
+#define BACKLOG 128             /* connections that wait to be taken, so that a crowd does not have to ask twice */
 #define BASE_DESCRIPTORS 3              /* the socket, the epoll and its wake-up */
 #define LOG_EVERY_NS (10 * LC_SECOND)
 
@@ -333,7 +334,7 @@ static int server_open(lc_service *service, const lc_service_host *host, lc_erro
   char text[LC_LISTEN_TEXT];
   int fd = -1;
   self->host = *host;
-  int rc = lc_listen_open(&self->address, (int)LC_HTTP_CLIENTS_MAX, &fd, error);
+  int rc = lc_listen_open(&self->address, BACKLOG, &fd, error);
   if (rc == 0) rc = start_daemon(self, fd, error);
   if (rc == 0) rc = lc_resource_opened(&service->resource, error);
   if (rc != 0) {
