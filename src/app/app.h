@@ -62,6 +62,7 @@ void lc_app_request(void *arg, lc_control_client *client, const char *verb);
 /* Adds what is wrong: what delivery, stages and reloads say of themselves, and what the resource monitor has found. */
 void lc_app_health(lc_app *app, lc_health *ret);
 void lc_app_health_of_delivery(lc_app *app, lc_health *ret);
+void lc_app_health_of_scripts(lc_registry *registry, lc_health *ret); /* a part of it */
 
 /* JSON objects for the control socket and the admin server; 0 or LC_ENOMEM. */
 int lc_app_status(lc_app *app, lc_buf *ret) LC_CHECK;

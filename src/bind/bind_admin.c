@@ -62,8 +62,8 @@ int lc_bind_admin(lua_State *L) {
   lc_service *made = NULL;
   lc_error error = {0};
   lc_state *state = lc_state_of(L);
-  if (state->generation == NULL) return lc_raise(L, KIND ": it is made only while a pipeline file loads");
   lc_options_read(L, 1, KIND, known, &options);
+  if (state->generation == NULL) return lc_raise(L, KIND ": it is made only while a pipeline file loads");
   if (options.token != NULL && options.token_file != NULL) {
     return lc_raise(L, KIND ": token and token_file are both given; one of them is enough");
   }

@@ -50,8 +50,8 @@ int lc_bind_resource_monitor(lua_State *L) {
   lc_service *made = NULL;
   lc_error error = {0};
   lc_state *state = lc_state_of(L);
-  if (state->generation == NULL) return lc_raise(L, KIND ": it is made only while a pipeline file loads");
   lc_options_read(L, 1, KIND, known, &options);
+  if (state->generation == NULL) return lc_raise(L, KIND ": it is made only while a pipeline file loads");
   int kept = lua_gettop(L); /* what the options are borrowed from */
   read_growth(L, &options);
   lua_settop(L, kept);

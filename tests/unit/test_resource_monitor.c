@@ -140,19 +140,19 @@ static void test_growth(void **state) {
   options.interval_ns = LC_MILLISECOND;
   options.growth = true;
   options.growth_samples = 5;
-  options.growth_memory = 4000;
+  options.growth_memory = UINT64_C(4) << 40; /* resident memory does not grow by that */
   options.growth_descriptors = 1000000;
   open_monitor(&self, *state, &options);
   uv_timer_t keep; /* the monitor keeps no loop running */
   (void)uv_timer_init(&self.test->loop, &keep);
   assert_int_equal(uv_timer_start(&keep, too_long, 20000, 0), 0);
   while (self.n == 0) {
-    self.lua_bytes += 1000;
+    self.lua_bytes += UINT64_C(1) << 40;
     (void)uv_run(&self.test->loop, UV_RUN_ONCE);
     lc_resource_monitor_look(self.monitor); /* on demand: no sample */
   }
   assert_alert(&self, 0, LC_CAUSE_LUA_MEMORY_GROWTH, true);
-  assert_true(self.alerts[0].value >= 4000);
+  assert_true(self.alerts[0].value >= 4.3e12);
   lc_resource_monitor_health(self.monitor, &found);
   assert_int_equal(found.causes, 0); /* a warning */
   assert_int_equal(found.noted, 1u << LC_CAUSE_LUA_MEMORY_GROWTH);
