@@ -53,7 +53,8 @@ describe("the documentation", function()
   local classes = {
     file_monitor = "FileMonitorOptions", stdin_monitor = "StdinMonitorOptions", json = "JsonOptions",
     dedup = "DedupOptions", stage = "StageOptions", file_sink = "FileSinkOptions", stdout_sink = "StdoutSinkOptions",
-    null_sink = "NullSinkOptions", limits = "LimitsOptions",
+    null_sink = "NullSinkOptions", limits = "LimitsOptions", admin = "AdminOptions",
+    resource_monitor = "ResourceMonitorOptions",
   }
   local types, manual = read "lua/types/logcap.lua", read "docs/lua-api.md"
 

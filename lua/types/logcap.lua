@@ -141,6 +141,34 @@ function Record:event_time() end
 ---@class logcap.NullSinkOptions
 ---@field name? string
 
+---@class logcap.Service: logcap.Resource
+
+---@class logcap.AdminOptions
+---@field listen string "127.0.0.1:9600", "[::1]:9600" or "unix:/run/logcap/admin.sock"
+---@field token? string what a client must bear
+---@field token_file? string a file whose first line is the token
+
+---@class logcap.ResourceMonitorOptions
+---@field interval? logcap.duration
+---@field descriptors? integer
+---@field memory? logcap.size
+---@field stall? logcap.duration
+---@field growth? boolean|logcap.Growth
+---@field webhook? string
+
+---@class logcap.Growth
+---@field samples? integer
+---@field descriptors? integer
+---@field memory? logcap.size
+
+---@class logcap.Alert
+---@field name string "descriptors", "sink_stalled" ...
+---@field state "raised"|"cleared"
+---@field message string
+---@field time number seconds since 1970
+---@field value? number
+---@field limit? number
+
 ---@class logcap.PipelineOptions
 ---@field name string
 ---@field from logcap.Monitor|logcap.Monitor[]
@@ -191,6 +219,18 @@ function logcap.stdout_sink(options) end
 ---@param options? logcap.NullSinkOptions
 ---@return logcap.Sink
 function logcap.null_sink(options) end
+
+---@param options logcap.AdminOptions
+---@return logcap.Service
+function logcap.admin(options) end
+
+---@param options? logcap.ResourceMonitorOptions
+---@return logcap.Service
+function logcap.resource_monitor(options) end
+
+---Calls the function when an alert is raised or cleared.
+---@param fn fun(alert: logcap.Alert)
+function logcap.on_alert(fn) end
 
 ---@param options logcap.PipelineOptions
 function logcap.pipeline(options) end
