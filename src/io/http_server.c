@@ -184,6 +184,11 @@ static enum MHD_Result begin_request(http_peer *peer, const char *path, const ch
   (void)snprintf(peer->request.path, sizeof peer->request.path, "%s", path);
   (void)snprintf(peer->request.method, sizeof peer->request.method, "%s", method);
   peer->server->requests++;
+  const union MHD_ConnectionInfo *header =
+      MHD_get_connection_info(peer->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  if (header == NULL || header->header_size > LC_HTTP_HEADER_MAX) {
+    return refuse(peer, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "the header is too large");
+  }
   if (!authorized(peer->server, peer->connection)) return refuse_stranger(peer);
   const char *length = MHD_lookup_connection_value(peer->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
   if (length != NULL && strtoull(length, NULL, 10) > LC_HTTP_BODY_MAX) {

@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "io/service.h"
 
-#define LC_HTTP_HEADER_MAX 8192u /* bytes of a request's header, about */
+#define LC_HTTP_HEADER_MAX 8192u /* bytes of a request's header */
 #define LC_HTTP_BODY_MAX 65536u  /* bytes of a request's body */
 #define LC_HTTP_CLIENTS_MAX 32u
 #define LC_HTTP_PATIENCE_MS 10000 /* for the request, and again for the answer to be taken */

@@ -196,10 +196,24 @@ static void test_new_token_is_adopted(void **state) {
   close_server(&self);
 }
 
+/* A request whose header has so many bytes. */
+static const char *header_of(lc_buf *ret, size_t bytes) {
+  static const char begin[] = "GET / HTTP/1.1\r\nHost: x\r\nX-Test: ", end[] = "\r\n\r\n";
+  lc_buf_clear(ret);
+  lc_buf_adds(ret, begin);
+  for (size_t i = sizeof begin - 1 + sizeof end - 1; i < bytes; i++) lc_buf_addc(ret, 'x');
+  lc_buf_adds(ret, end);
+  return lc_buf_cstr(ret);
+}
+
 static void test_too_large(void **state) {
   server self;
   lc_buf request = {0};
   open_server(&self, *state, &plain);
+  assert_status(&self, header_of(&request, LC_HTTP_HEADER_MAX), "HTTP/1.1 200 ");
+  assert_status(&self, header_of(&request, LC_HTTP_HEADER_MAX + 1), "HTTP/1.1 431 ");
+  self.asked = 0;
+  lc_buf_clear(&request);
   lc_buf_adds(&request, "GET / HTTP/1.1\r\nHost: x\r\nX-Test: ");
   for (int i = 0; i < 100000; i++) lc_buf_addc(&request, 'x');
   lc_buf_adds(&request, "\r\n\r\n");
