@@ -55,6 +55,7 @@ static void test_a_swallowed_record(void **state) {
   run r;
   lc_pipeline *pipeline = begin(&r, *state, DOUBLE_AT_ONCE);
   assert_well(&r, 1);
+  assert_int_equal(pipeline->edges[0]->settled, 10); /* what stalls are told by */
   assert_true(value_of(&r, 1, "logcap_ledger_balanced") == 1);
   pipeline->edges[0]->total.delivered--;
   assert_reason(&r, 1, LC_CAUSE_LEDGER, "the ledger does not balance");
