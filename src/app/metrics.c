@@ -113,13 +113,18 @@ static void one(lc_metrics *out, const char *name, const char *type, const char 
   lc_metrics_value(out, NULL, value);
 }
 
+static double seconds(int64_t ns) {
+  int64_t ms = ns / LC_MILLISECOND;
+  return (double)ms / 1e3;
+}
+
 static void write_process(lc_app *app, lc_metrics *out) {
   lc_usage usage = lc_usage_now();
   int64_t up_ns = lc_clock_mono() - app->started_ns;
   lc_metrics_family(out, "logcap_build_info", "gauge", "Always 1; the version is a label.");
   lc_metrics_value(out, LC_LABELS({"version", LC_VERSION}), 1);
   one(out, "logcap_process_start_time_seconds", "gauge", "When logcap started, in seconds since 1970.",
-      (double)((lc_clock_wall() - up_ns) / LC_MILLISECOND) / 1e3);
+      seconds(lc_clock_wall() - up_ns));
   one(out, "logcap_process_cpu_seconds_total", "counter", "CPU time, user and system.", usage.cpu_seconds);
   one(out, "logcap_process_resident_memory_bytes", "gauge", "Resident memory.", (double)usage.resident_bytes);
   one(out, "logcap_process_open_descriptors", "gauge", "Open descriptors.", (double)usage.descriptors);
@@ -136,7 +141,7 @@ static void write_reloads(const lc_app *app, lc_metrics *out) {
   lc_metrics_count(out, LC_LABELS({"result", "success"}), reloads->succeeded);
   lc_metrics_count(out, LC_LABELS({"result", "failure"}), reloads->failed);
   one(out, "logcap_last_load_timestamp_seconds", "gauge", "When the pipeline files that run were loaded.",
-      (double)(reloads->last_ok_ns / LC_MILLISECOND) / 1e3);
+      seconds(reloads->last_ok_ns));
   one(out, "logcap_generation", "gauge", "Counts the versions of the pipeline files that ran.",
       reloads->generation);
 }

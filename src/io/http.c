@@ -242,7 +242,10 @@ void lc_http_close(lc_http *http, void (*closed)(lc_http *http)) {
   }
   http->closing = true;
   http->closed = closed;
-  while (http->calls != NULL) end_call(http->calls, LC_ECANCELED, "logcap stops");
+  for (http_call *call = http->calls, *next; call != NULL; call = next) {
+    next = call->next; /* none is added while it closes */
+    end_call(call, LC_ECANCELED, "logcap stops");
+  }
   (void)curl_multi_cleanup(http->multi); /* closes kept connections; their polls close too */
   http->multi = NULL;
   atomic_fetch_sub(&http->owner->descriptors, WAKE_UP_DESCRIPTORS);

@@ -105,8 +105,9 @@ static void show(const struct sockaddr_storage *sa, char ret[LC_LISTEN_TEXT]) {
 }
 
 void lc_listen_text(int fd, char ret[LC_LISTEN_TEXT]) {
-  struct sockaddr_storage sa = {0};
+  struct sockaddr_storage sa;
   socklen_t len = sizeof sa;
+  memset(&sa, 0, sizeof sa);
   if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0) sa.ss_family = AF_INET;
   show(&sa, ret);
 }

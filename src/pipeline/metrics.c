@@ -1,7 +1,6 @@
 /* The figures of pipelines for Prometheus. A sink is called by its identity, which is one sink's alone. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "pipeline/inside.h"
 
 /* A sink of a pipeline. While a reload replaces a sink, the old and the new one share a row. */
@@ -55,7 +54,6 @@ static int gather(const lc_engine *engine, int64_t now_ns, rows *ret) {
   return 0;
 }
 
-#define FOR_ROWS(item, list) for (const row *item = (list)->items; item < (list)->items + (list)->n; item++)
 #define LABELS(item) LC_LABELS({"pipeline", (item)->pipeline}, {"sink", (item)->sink})
 
 static void ledger_terms(const rows *list, lc_metrics *out) {
@@ -73,14 +71,20 @@ static void ledger_terms(const rows *list, lc_metrics *out) {
       {"logcap_abandoned_bytes_total", "Bytes of sources that vanished before they were read.",
        offsetof(lc_ledger, abandoned_bytes)},
   };
-  for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
-    lc_metrics_family(out, terms[i].name, "counter", terms[i].help);
-    FOR_ROWS(item, list) {
-      lc_metrics_count(out, LABELS(item), *(const uint64_t *)(const void *)((const char *)&item->ledger + terms[i].at));
+  for (size_t t = 0; t < sizeof terms / sizeof *terms; t++) {
+    lc_metrics_family(out, terms[t].name, "counter", terms[t].help);
+    for (uint32_t i = 0; i < list->n; i++) {
+      const row *item = &list->items[i];
+      const void *term = (const char *)&item->ledger + terms[t].at;
+      lc_metrics_count(out, LABELS(item), *(const uint64_t *)term);
     }
   }
+}
+
+static void dropped(const rows *list, lc_metrics *out) {
   lc_metrics_family(out, "logcap_records_dropped_total", "counter", "Records that were dropped, by reason.");
-  FOR_ROWS(item, list) {
+  for (uint32_t i = 0; i < list->n; i++) {
+    const row *item = &list->items[i];
     for (int reason = 0; reason < LC_DROP_REASONS; reason++) {
       const lc_metric_label labels[] = {
           {"pipeline", item->pipeline}, {"sink", item->sink}, {"reason", lc_drop_name((lc_drop)reason)}, {NULL, NULL}};
@@ -89,16 +93,27 @@ static void ledger_terms(const rows *list, lc_metrics *out) {
   }
 }
 
+static double in_flight(const row *item) { return (double)item->in_flight; }
+static double deliveries(const row *item) { return item->deliveries; }
+static double balanced(const row *item) { return item->balanced; }
+static double stalled(const row *item) { return (double)item->stalled_ns / 1e9; }
+
 static void edge_state(const rows *list, lc_metrics *out) {
-  lc_metrics_family(out, "logcap_records_in_flight", "gauge", "Records that the sink has not yet settled.");
-  FOR_ROWS(item, list) lc_metrics_count(out, LABELS(item), item->in_flight);
-  lc_metrics_family(out, "logcap_deliveries_in_flight", "gauge", "Batches with records that the sink has not settled.");
-  FOR_ROWS(item, list) lc_metrics_count(out, LABELS(item), item->deliveries);
-  lc_metrics_family(out, "logcap_ledger_balanced", "gauge", "1 when every record is accounted for, 0 when not.");
-  FOR_ROWS(item, list) lc_metrics_count(out, LABELS(item), item->balanced);
-  lc_metrics_family(out, "logcap_sink_stalled_seconds", "gauge",
-                    "For how long the sink has taken nothing while deliveries wait.");
-  FOR_ROWS(item, list) lc_metrics_value(out, LABELS(item), (double)item->stalled_ns / 1e9);
+  static const struct {
+    const char *name, *help;
+    double (*get)(const row *item);
+  } figures[] = {
+      {"logcap_records_in_flight", "Records that the sink has not yet settled.", in_flight},
+      {"logcap_deliveries_in_flight", "Batches with records that the sink has not settled.", deliveries},
+      {"logcap_ledger_balanced", "1 when every record is accounted for, 0 when not.", balanced},
+      {"logcap_sink_stalled_seconds", "For how long the sink has taken nothing while deliveries wait.", stalled},
+  };
+  for (size_t f = 0; f < sizeof figures / sizeof *figures; f++) {
+    lc_metrics_family(out, figures[f].name, "gauge", figures[f].help);
+    for (uint32_t i = 0; i < list->n; i++) {
+      lc_metrics_value(out, LABELS(&list->items[i]), figures[f].get(&list->items[i]));
+    }
+  }
 }
 
 static double sources_of(const lc_pipeline *pipeline) {
@@ -166,7 +181,10 @@ int lc_engine_metrics(lc_engine *engine, int64_t now_ns, lc_metrics *out) {
   pipelines(engine, out);
   int rc = gather(engine, now_ns, &list);
   if (rc == 0) edge_state(&list, out);
-  if (rc == 0) ledger_terms(&list, out);
+  if (rc == 0) {
+    ledger_terms(&list, out);
+    dropped(&list, out);
+  }
   free(list.items);
   return rc;
 }
