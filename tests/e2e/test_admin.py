@@ -65,7 +65,8 @@ def test_metrics(lc):
     assert admin.value("logcap_ledger_balanced", sink=sink) == 1
     assert admin.value("logcap_resource_records_in_total", kind="json", name="json") == 6  # two stages of one name
     assert admin.value("logcap_resource_records_out_total", kind="null_sink", name='say \\"hi\\"\\\\') == 2
-    assert admin.value("logcap_process_open_descriptors") == len(daemon.descriptors()) + 1  # with this connection
+    wait_until(lambda: admin.value("logcap_process_open_descriptors") == len(daemon.descriptors()) + 1,
+               what="the same number of descriptors, with this connection")
     assert admin.value("logcap_process_threads") == len(os.listdir(f"/proc/{daemon.process.pid}/task"))
     statm = int(open(f"/proc/{daemon.process.pid}/statm", encoding="ascii").read().split()[1]) * os.sysconf("SC_PAGESIZE")
     assert 0.8 < admin.value("logcap_process_resident_memory_bytes") / statm < 1.25
