@@ -51,8 +51,8 @@ typedef struct lc_sink_ops {
   int (*write)(lc_sink *sink, lc_delivery *delivery, lc_error *error);
   /* Loop thread, after the job. `stuck` is the delivery whose write failed, taken over to be tried again, or NULL. */
   void (*unlend)(lc_sink *sink, lc_delivery *stuck);
-  /* Optional. Adds to a commit what must be saved together with the cursors as they are now. From here to `committed` the
-   * sink may be asked to close, but does not end. */
+  /* Optional. Adds to a commit what must be saved together with the cursors as they are now. From here to `committed`
+   * the sink may be asked to close, but does not end. */
   int (*snapshot)(lc_sink *sink, struct lc_changes *changes, lc_error *error);
   /* Optional. Pool thread, between snapshot and the commit: makes what was in the snapshot as durable as the sink's
    * options ask. A failure fails the commit, which is tried again. */

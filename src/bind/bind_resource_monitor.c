@@ -109,7 +109,7 @@ void lc_generation_alert(lc_generation *generation, const lc_alert *alert) {
     lua_pushcfunction(L, call_with_alert);
     lua_rawgeti(L, LUA_REGISTRYINDEX, generation->on_alert[i]);
     lua_pushlightuserdata(L, (void *)(uintptr_t)alert);
-    if (lc_state_call(generation->state, 2, 0, &error) == 0) continue;
+    if (lc_state_call_within_budget(generation->state, 2, 0, &error) == 0) continue;
     lc_log(LC_LOG_ERROR, "alert", "a function given to on_alert failed", LC_S("error", error.message));
   }
 }

@@ -232,8 +232,7 @@ void lc_generation_adopt_service(lc_generation *generation, size_t index, lc_ser
 }
 
 uint64_t lc_generation_lua_bytes(const lc_generation *generation) {
-  lua_State *L = generation->state->L;
-  return ((uint64_t)lua_gc(L, LUA_GCCOUNT, 0) << 10) + (uint64_t)lua_gc(L, LUA_GCCOUNTB, 0);
+  return lc_heap_used(&generation->state->heap);
 }
 
 void lc_generation_destroy(lc_generation *generation) {

@@ -8,8 +8,8 @@
  * LuaJIT's own matcher is one C call, which may take minutes, say for ".-b" in a long line of "a", and which no hook
  * reaches. This one counts its steps, and now and then has somebody look whether it may go on.
  *
- * A pattern is compiled to items: each is a set of bytes with a quantifier, or a mark. As there are no alternatives, the
- * captures of a match are those that were set last on the way, and nothing has to be taken back.
+ * A pattern is compiled to items: each is a set of bytes with a quantifier, or a mark. As there are no alternatives,
+ * the captures of a match are those that were set last on the way, and nothing has to be taken back.
  *
  * Thread: the one that has the state. */
 #ifndef LC_BIND_PATTERN_H

@@ -231,7 +231,7 @@ static void run(call *self) {
   repl->running = true;
   lua_pushcfunction(state->L, run_chunk);
   lua_pushlightuserdata(state->L, self);
-  int rc = lc_state_call(state, 1, 0, &error);
+  int rc = lc_state_call_within_budget(state, 1, 0, &error);
   repl->running = false;
   lc_repl_try_clean(repl);
   if (rc != 0) fail(self->ret, error.message);
@@ -288,7 +288,7 @@ int lc_repl_complete(lc_repl *repl, const char *line, size_t len, lc_buf *ret, l
   repl->running = true;
   lua_pushcfunction(L, complete);
   lua_pushlightuserdata(L, &self);
-  int rc = lc_state_call(repl->state, 1, 0, error);
+  int rc = lc_state_call_within_budget(repl->state, 1, 0, error);
   repl->running = false;
   if (rc == 0 && ret->failed) rc = lc_error_set(error, LC_ENOMEM, "not enough memory for the words");
   return rc;

@@ -143,6 +143,14 @@ int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) {
   return err_of(status);
 }
 
+int lc_state_call_within_budget(lc_state *state, int nargs, int nresults, lc_error *error) {
+  lc_budget_call call;
+  lc_budget_begin(state, &call, LC_BUDGET_CALL, LC_BUDGET_TIME_DEFAULT);
+  int rc = lc_state_call(state, nargs, nresults, error);
+  lc_budget_end(state, &call);
+  return rc;
+}
+
 static int setup(lua_State *L) {
   const lc_state_options *options = lua_touserdata(L, 1);
   luaL_openlibs(L);

@@ -73,6 +73,8 @@ void lc_state_release(lc_state *state);
 int lc_state_run_file(lc_state *state, const char *path, lc_error *error) LC_CHECK;
 /* Calls the function below its `nargs` arguments on the stack; on failure leaves nothing on the stack. */
 int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) LC_CHECK;
+/* The same within the time budget of calls that no record is in hand for: the prompt's, on_alert's. */
+int lc_state_call_within_budget(lc_state *state, int nargs, int nresults, lc_error *error) LC_CHECK;
 
 /* Calls `each` for every file that was loaded: pipeline files and their modules. */
 void lc_state_each_file(lc_state *state, void (*each)(void *arg, const char *path), void *arg);

@@ -329,7 +329,6 @@ def value_of_control(lc):
     return next(entry for entry in lc.status()["resources"] if entry["kind"] == "control")["stats"]
 
 
-@pytest.mark.skipif(not (TOP / "src/bind/budget.h").exists(), reason="needs the time budget of scripts")
 @pytest.mark.parametrize("code", [
     "while true do end", "pcall(function() while true do end end)",
     "coroutine.wrap(function() while true do end end)()", "try('tag', function() while true do end end)",
