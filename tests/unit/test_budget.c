@@ -289,7 +289,7 @@ static void test_who_grew_the_heap_is_quarantined(void **state) {
   lc_lua_bench b;
   lc_lua_bench_state(*state, &b);
   b.state->heap.limit = 16 * MIB;
-  b.stage = lc_lua_bench_stage(&b, "return function(rec) local t = {} for i = 1, 30000 do t[i] = i end\n"
+  b.stage = lc_lua_bench_stage(&b, "return function(rec) local t = {} for i = 1, 3000 do t[i] = i end\n"
                                    "rec.ok = #t end",
                                &(lc_lua_stage_options){.name = "innocent", .time_ns = 10 * LC_SECOND});
   lc_stage *leaks = lc_lua_bench_stage(&b, "local kept = {}\n"

@@ -72,6 +72,47 @@ static void test_without_memory_the_message_remains(void **state) {
   free(line);
 }
 
+static char *logged_in_signal(lc_test *test, lc_log_format format, const char *value) {
+  FILE *file = fopen(lc_test_path(test, "log"), "w");
+  assert_non_null(file);
+  lc_log_setup(fileno(file), LC_LOG_INFO, format);
+  lc_fault_from(1);
+  lc_log_in_signal(LC_LOG_DEBUG, "lua", "not this", "stage", "x");
+  lc_log_in_signal(LC_LOG_ERROR, "lua", "it is stuck", "stage", value);
+  assert_false(lc_fault_off()); /* it allocated nothing */
+  lc_log_setup(2, LC_LOG_INFO, LC_LOG_AUTO);
+  (void)fclose(file);
+  return lc_test_read(test, "log", NULL);
+}
+
+static void test_in_signal(void **state) {
+  char before[LC_TIME_TEXT], after[LC_TIME_TEXT];
+  (void)lc_time_format(lc_clock_wall() / LC_SECOND * LC_SECOND, before);
+  char *line = logged_in_signal(*state, LC_LOG_TEXT, "a \"b\"\n");
+  (void)lc_time_format((lc_clock_wall() / LC_SECOND + 1) * LC_SECOND, after);
+  assert_string_equal(strchr(line, ' '), " error lua: it is stuck stage=\"a ?b??\"\n");
+  assert_true(strncmp(line, before, 19) >= 0 && strncmp(line, after, 19) <= 0);
+  assert_int_equal(strchr(line, ' ') - line, strlen("2026-11-24T19:00:00.123Z"));
+  free(line);
+  line = logged_in_signal(*state, LC_LOG_JSON, "function at a.lua:5");
+  json_t *entry = json_loads(line, 0, NULL);
+  assert_non_null(entry);
+  assert_string_equal(json_string_value(json_object_get(entry, "level")), "error");
+  assert_string_equal(json_string_value(json_object_get(entry, "component")), "lua");
+  assert_string_equal(json_string_value(json_object_get(entry, "message")), "it is stuck");
+  assert_string_equal(json_string_value(json_object_get(entry, "stage")), "function at a.lua:5");
+  json_decref(entry);
+  free(line);
+  char longer[2000];
+  memset(longer, 'x', sizeof longer);
+  longer[sizeof longer - 1] = '\0';
+  line = logged_in_signal(*state, LC_LOG_JSON, longer);
+  entry = json_loads(line, 0, NULL);
+  assert_non_null(entry);
+  json_decref(entry);
+  free(line);
+}
+
 static void test_limit(void **state) {
   (void)state;
   lc_log_limit limit = {0};
@@ -91,6 +132,7 @@ int main(void) {
       lc_test_case(test_auto_is_json_in_files),
       lc_test_case(test_level),
       lc_test_case(test_without_memory_the_message_remains),
+      lc_test_case(test_in_signal),
       lc_test_case(test_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
