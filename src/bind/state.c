@@ -145,7 +145,7 @@ int lc_state_call(lc_state *state, int nargs, int nresults, lc_error *error) {
 
 int lc_state_call_within_budget(lc_state *state, int nargs, int nresults, lc_error *error) {
   lc_budget_call call;
-  lc_budget_begin(state, &call, LC_BUDGET_CALL, LC_BUDGET_TIME_DEFAULT);
+  lc_budget_begin(state, &call, LC_BUDGET_CALL, state->budget.time_ns);
   int rc = lc_state_call(state, nargs, nresults, error);
   lc_budget_end(state, &call);
   return rc;

@@ -5,10 +5,12 @@ import time
 
 import common
 import scale
+from limits import limits
 from throughput import Throughput
 
 TOGETHER = ("raw", "json", "lua")  # interleaved, over one input
-ALONE = {"idle": scale.idle, "many": scale.many, "latency": scale.latency, "dedup": scale.dedup}
+ALONE = {"idle": scale.idle, "many": scale.many, "latency": scale.latency, "dedup": scale.dedup,
+         "limits": limits}
 
 
 def parse(arguments):

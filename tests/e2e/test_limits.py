@@ -166,6 +166,25 @@ def test_other_pipelines_go_on(lc):
     lc.finish(daemon)
 
 
+def test_a_reload_mends_a_stage_in_quarantine(lc):
+    """And the limits hold in the new generation."""
+    lc.write("in.log", "bad\n" * 5)
+    lc.pipeline(pipeline("while true do end", 'limits = { time = "50ms" },'))
+    daemon = lc.start().ready()
+    assert "reload" in daemon.wait_log("a stage is quarantined: its function is not called any more; mend the file and "
+                                       "reload")["message"]
+    lc.append("in.log", "a\n")
+    wait_until(lambda: len(dead_letters(lc)) == 6)
+    assert "the stage is quarantined: " in dead_letters(lc)[5]["reason"]
+    lc.pipeline("\n" + pipeline("local n = 0 while true do n = n + 1 end", 'limits = { time = "60ms" },'))
+    assert lc.call("reload").returncode == 0
+    lc.append("in.log", "b\nbad\nc\n")
+    lc.wait_delivered(2)
+    assert [json.loads(line)["message"] for line in lc.read("out.ndjson").splitlines()] == ["b", "c"]
+    assert "pipeline.lua:8: this record has been in hand for" in dead_letters(lc)[6]["reason"]
+    lc.finish(daemon)
+
+
 def test_limits_are_checked(lc):
     lc.audit_at_end = False
     for text, message in {
