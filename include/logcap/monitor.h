@@ -20,7 +20,8 @@ typedef struct lc_monitor_ops {
   void (*start)(lc_monitor *monitor);
   /* There is room in the pool again. Level-triggered: may come when nobody waits. */
   void (*room)(lc_monitor *monitor);
-  /* All of `source` is acked and committed, to its final end. */
+  /* All of `source` is acked and committed, up to a range marked `last`. A source may go on behind such an end; then
+   * this comes again at the next one. */
   void (*settled)(lc_monitor *monitor, lc_source *source);
   /* Stops reading. Ends, now or later, when no job is under way, with lc_monitor_stopped(). */
   void (*stop)(lc_monitor *monitor);

@@ -42,6 +42,9 @@ typedef struct lc_discovery_events {
   void (*gone)(void *arg, const char *path, const char *to);
   /* The first complete scan has ended. */
   void (*scanned)(void *arg);
+  /* Something happened in a watched folder to a name that was not found to match: it was written to, renamed or
+   * deleted. Optional; it may come often. */
+  void (*other)(void *arg);
 } lc_discovery_events;
 
 typedef struct lc_discovery_options {

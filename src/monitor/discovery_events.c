@@ -72,6 +72,7 @@ static void on_move(lc_discovery *d, lc_dir *dir, const lc_inotify_event *event,
 static void on_name(lc_discovery *d, lc_dir *dir, const lc_inotify_event *event) {
   lc_entry *entry = lc_tree_entry(&d->tree, dir, event->name);
   bool is_file = entry != NULL && entry->kind == LC_NAME_FILE;
+  if (entry == NULL && d->events->other != NULL) d->events->other(d->arg);
   if ((event->mask & (IN_MOVED_FROM | IN_MOVED_TO)) != 0) on_move(d, dir, event, is_file ? entry : NULL);
   if ((event->mask & NAMES) != 0) {
     if (entry != NULL || matters(d, dir, event->name)) lc_discovery_want_name(d, dir, event->name);

@@ -125,6 +125,7 @@ static void same_again(lc_file_monitor *monitor, lc_file *file, const lc_found *
       return;
     }
     file->quiet_ns = 0;
+    file->rested = false;
     file->renamed = true;
     if (former != NULL) displace(monitor, former);
     lc_log(LC_LOG_DEBUG, LC_FILE_LOG, "file was renamed", LC_S("path", found->path), LC_S("key", file->source.key));
@@ -194,6 +195,11 @@ static void on_gone(void *arg, const char *path, const char *to) {
   free(alias);
 }
 
+static void on_other(void *arg) {
+  lc_file_monitor *monitor = arg;
+  lc_file_sweep_within(monitor, 0);
+}
+
 static void on_scanned(void *arg) {
   lc_file_monitor *monitor = arg;
   if (monitor->stopping || monitor->retiring || monitor->first_done) return;
@@ -206,4 +212,4 @@ static void on_scanned(void *arg) {
 }
 
 const lc_discovery_events lc_file_discovery_events = {
-    .found = on_found, .changed = on_changed, .gone = on_gone, .scanned = on_scanned};
+    .found = on_found, .changed = on_changed, .gone = on_gone, .scanned = on_scanned, .other = on_other};

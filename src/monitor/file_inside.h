@@ -6,6 +6,7 @@
  *   file_schedule.c  queues, descriptors, and the making of jobs
  *   file_outcome.c   what a job found out, and when a file is at its end
  *   file_truncate.c  truncation, and the copies that it leaves
+ *   file_rest.c      files that were renamed away and read: known until they are gone
  *   file_timer.c     the one timer
  *   file_adopt.c     other options in place, and the end before a successor
  *   file_reader.c, file_open.c, file_folder.c, file_identity.c, file_copies.c: the pool's half
@@ -68,6 +69,7 @@ typedef struct lc_file_monitor {
   lc_file_queue ready, urgent;
   lc_file *open_first, *open_last; /* descriptors that may be closed, the longest idle first */
   lc_file *timed_first;
+  lc_file *resting_first;
   uv_timer_t timer;
   int64_t timer_ns; /* monotonic; 0: not set */
   bool timer_open, started, running, stopping, stop_asked, stopped, closing, closed_rest, finished, scheduling;
@@ -82,6 +84,11 @@ typedef struct lc_file_monitor {
   lc_file_stored *stored; /* owned; sorted by id, the newest generation first; NULL after the start */
   uint32_t n_stored, cap_stored;
   struct lc_file_resolve *resolve; /* owned; under way */
+  struct lc_file_sweep *sweep;     /* owned; under way */
+  int64_t sweep_ns;      /* monotonic: when the next one is due; 0: none is */
+  int64_t sweep_rest_ns; /* and none before this */
+  bool sweep_again;      /* something happened since the one under way began */
+  uint32_t n_resting;
   lc_file_folder *folder; /* owned; from open to start */
   struct lc_file_shrunk {
     lc_file_mark mark;
@@ -142,6 +149,7 @@ void lc_file_looked(lc_file_monitor *monitor, lc_file_work *work, bool later);
 /* Nothing more of it can be read, and `lost` bytes were not: delivers its end. */
 void lc_file_give_up(lc_file_monitor *monitor, lc_file *file, uint64_t lost);
 void lc_file_settled(lc_monitor *monitor, lc_source *source);
+void lc_file_close(lc_file_monitor *monitor, lc_file *file); /* its descriptor */
 /* With once: this file is done with, or stays unread. */
 void lc_file_once_done(lc_file_monitor *monitor, lc_file *file, const char *unread);
 void lc_file_check_finished(lc_file_monitor *monitor);
@@ -158,8 +166,18 @@ void lc_file_is_copy(lc_file_monitor *monitor, lc_file *file);
 /* Forgets a file: out of the table, its reference dropped. Its descriptor is closed. */
 void lc_file_drop(lc_file_monitor *monitor, lc_file *file);
 
+/* file_rest.c */
+/* It has no followed name and was read to its end: it stays known, without a descriptor. */
+void lc_file_rest(lc_file_monitor *monitor, lc_file *file);
+void lc_file_unrest(lc_file_monitor *monitor, lc_file *file); /* does nothing when it is not at rest */
+/* Looks at all that are at rest, within this time if the former sweep was cheap. */
+void lc_file_sweep_within(lc_file_monitor *monitor, int64_t ns);
+void lc_file_sweep(lc_file_monitor *monitor);
+
 /* file_timer.c */
 int lc_file_timer_open(lc_file_monitor *monitor, lc_error *error) LC_CHECK;
+/* Sets the timer to this time, unless it is set to an earlier one. */
+void lc_file_timer_by(lc_file_monitor *monitor, int64_t at_ns);
 /* Wakes the file at this monotonic time; 0: never. */
 void lc_file_wake_at(lc_file_monitor *monitor, lc_file *file, int64_t at_ns);
 /* Gives up the oldest deleted files that are beyond the budget. */

@@ -52,7 +52,8 @@ static void close_rest(lc_file_monitor *monitor) {
 }
 
 void lc_file_check_stopped(lc_file_monitor *monitor) {
-  if (!monitor->stopping || monitor->jobs > 0 || monitor->resolve != NULL || monitor->n_closing > 0) return;
+  if (!monitor->stopping || monitor->jobs > 0 || monitor->n_closing > 0) return;
+  if (monitor->resolve != NULL || monitor->sweep != NULL) return;
   if (monitor->closed_rest) {
     monitor->closed_rest = false;
     atomic_store(&monitor->base.resource.descriptors, 0);
@@ -77,9 +78,10 @@ static void close_monitor(lc_resource *res) {
 static int write_stats(lc_resource *res, lc_buf *ret) {
   const lc_file_monitor *monitor = (const lc_file_monitor *)res;
   const lc_file_stats *stats = &monitor->stats;
-  lc_buf_addf(ret, "{\"files\":%u,\"open\":%u,\"waiting\":%u,\"held\":%u,\"deleted_held\":%u,\"jobs_running\":%u",
-              monitor->files.n_files, monitor->permits_used, monitor->ready.n + monitor->urgent.n, monitor->n_held,
-              monitor->n_deleted, monitor->jobs);
+  lc_buf_addf(ret, "{\"files\":%u,\"open\":%u,\"waiting\":%u,\"held\":%u,\"resting\":%u",
+              monitor->files.n_files - monitor->n_resting, monitor->permits_used, monitor->ready.n + monitor->urgent.n,
+              monitor->n_held, monitor->n_resting);
+  lc_buf_addf(ret, ",\"deleted_held\":%u,\"jobs_running\":%u", monitor->n_deleted, monitor->jobs);
   lc_buf_addf(ret, ",\"waits_for_room\":%s", monitor->starved ? "true" : "false");
   const struct {
     const char *name;

@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool fail(lc_file_work *work, int error) {
@@ -131,6 +134,22 @@ bool lc_file_open_for(lc_file_job *job, lc_file_work *work) {
   }
   if (work->seek) return lc_file_seek(job, work, work->seek_to);
   return file->mark.offset > 0 || check_copy(job, work);
+}
+
+void lc_file_find_name(lc_file_work *work) {
+  lc_file_stat now;
+  lc_file *file = work->file;
+  if (lc_file_stat_at(AT_FDCWD, lc_file_path(file), &now) == 0 && lc_file_id_equal(now.id, file->id)) return;
+  char link[64], path[PATH_MAX];
+  (void)snprintf(link, sizeof link, "/proc/self/fd/%d", file->fd);
+  ssize_t len = readlink(link, path, sizeof path - 1);
+  if (len <= 0 || len >= (ssize_t)sizeof path - 1) return; /* then its folder is searched, as ever */
+  path[len] = '\0';
+  if (lc_file_stat_at(AT_FDCWD, path, &now) != 0 || !lc_file_id_equal(now.id, file->id)) return;
+  char *found = strdup(path);
+  if (found == NULL) return;
+  free(work->found_path);
+  work->found_path = found;
 }
 
 void lc_file_close_after(lc_file_job *job, lc_file_work *work, bool had, bool others) {

@@ -41,7 +41,7 @@ void lc_file_check_finished(lc_file_monitor *monitor) {
   lc_monitor_finished(&monitor->base, monitor->once_unread);
 }
 
-static void close_file(lc_file_monitor *monitor, lc_file *file) {
+void lc_file_close(lc_file_monitor *monitor, lc_file *file) {
   lc_file_set_closable(monitor, file, false);
   if (file->fd < 0) return;
   int *fds = malloc(sizeof *fds);
@@ -56,9 +56,10 @@ static void close_file(lc_file_monitor *monitor, lc_file *file) {
 }
 
 void lc_file_drop(lc_file_monitor *monitor, lc_file *file) {
+  lc_file_unrest(monitor, file);
   lc_file_unqueue(monitor, file);
   lc_file_wake_at(monitor, file, 0);
-  close_file(monitor, file);
+  lc_file_close(monitor, file);
   if (file->deleted && !file->ended) monitor->n_deleted--;
   if (file->held) monitor->n_held--;
   if (file->before != NULL) file->before->after = NULL;
@@ -77,7 +78,7 @@ void lc_file_give_up(lc_file_monitor *monitor, lc_file *file, uint64_t lost) {
   file->before = NULL;
   lc_file_wake_at(monitor, file, 0);
   lc_file_unqueue(monitor, file);
-  close_file(monitor, file);
+  lc_file_close(monitor, file);
   lc_file_let_next(monitor, file);
   lc_file_wake(monitor, file);
 }
@@ -85,6 +86,9 @@ void lc_file_give_up(lc_file_monitor *monitor, lc_file *file, uint64_t lost) {
 void lc_file_settled(lc_monitor *base, lc_source *source) {
   lc_file_monitor *monitor = lc_file_monitor_of(base);
   lc_file *file = lc_file_of(source);
+  if (!file->settled) monitor->stats.drained++;
+  file->settled = true;
+  if (!file->ended) return; /* it rests, or goes on again */
   lc_found found = {.path = file->alias,
                     .device = file->device,
                     .inode = file->id.inode,
@@ -94,14 +98,12 @@ void lc_file_settled(lc_monitor *base, lc_source *source) {
   file->alias = NULL;
   bool again = file->again && alias != NULL && !monitor->stopping;
   uint32_t generation = file->generation;
-  monitor->stats.drained++;
   if (file->lost > 0) {
     monitor->stats.abandoned_files++;
     monitor->stats.abandoned_bytes += file->lost;
   }
   lc_feed_detach(monitor->base.feed, source);
-  /* A file that is gone cannot come back; one that was renamed can, and is known to be read then. */
-  if (file->ending || file->deleted) lc_feed_abandon(monitor->base.feed, source->key, lc_file_path(file), file->lost);
+  lc_feed_abandon(monitor->base.feed, source->key, lc_file_path(file), file->lost);
   lc_file_drop(monitor, file);
   if (again) lc_file_appear(monitor, &found, generation);
   free(alias);
@@ -158,6 +160,7 @@ static void look_twice(lc_file_monitor *monitor, lc_file *file, const lc_file_wo
   }
   /* No event tells of writes to a file that has no name of ours: look often at first, for its writer's last lines. */
   int64_t last = file->quiet_ns + monitor->options.rotated_wait_ns;
+  if (last <= now) last = now + monitor->options.rotated_wait_ns; /* the second look could not end it */
   int64_t next = now + (now - file->quiet_ns > LOOK_FIRST ? now - file->quiet_ns : LOOK_FIRST);
   lc_file_wake_at(monitor, file, next < last ? next : last);
 }
@@ -180,7 +183,9 @@ static void at_end(lc_file_monitor *monitor, lc_file *file, const lc_file_work *
   int64_t now = lc_clock_mono();
   lc_file_let_next(monitor, file);
   note_group(monitor, file, work, now);
-  if (file->deleted || (file->displaced && !monitor->runtime->once)) {
+  /* With once, a renamed file gets its second look at once, and no third: its writer may go on for ever. */
+  bool twice = file->displaced && (!monitor->runtime->once || file->quiet_ns == 0);
+  if (file->deleted || twice) {
     look_twice(monitor, file, work, now);
     return;
   }
@@ -195,13 +200,19 @@ static void done(lc_file_monitor *monitor, lc_file *file, lc_file_work *work) {
   file->retry_ns = LC_FILE_RETRY_FIRST;
   file->fresh = file->seek_end = file->seek = false;
   if (work->copy) lc_file_is_copy(monitor, file);
+  if (work->ended && !file->ending && !file->deleted) {
+    lc_file_let_next(monitor, file);
+    lc_file_once_done(monitor, file, NULL);
+    lc_file_rest(monitor, file);
+    return;
+  }
   if (work->ended) {
     file->ended = true;
     if (file->deleted) monitor->n_deleted--;
     lc_file_wake_at(monitor, file, 0);
     lc_file_once_done(monitor, file, NULL);
     lc_file_let_next(monitor, file);
-    close_file(monitor, file);
+    lc_file_close(monitor, file);
     return;
   }
   lc_file_set_closable(monitor, file, !file->deleted);
@@ -253,7 +264,7 @@ static void failed(lc_file_monitor *monitor, lc_file *file, int error) {
   file->error = error;
   if (file->tries < UINT8_MAX) file->tries++;
   /* A descriptor that fails may be stale; a file without a name has no other. */
-  if (!file->deleted) close_file(monitor, file);
+  if (!file->deleted) lc_file_close(monitor, file);
   lc_file_let_next(monitor, file);
   if (monitor->runtime->once && (file->tries >= LC_FILE_ONCE_TRIES || !worth_retrying(error))) {
     lc_file_once_done(monitor, file, strerror(error));

@@ -265,6 +265,7 @@ static void look_at(lc_file_job *job, lc_file_work *work) {
     work->flush |= work->final;
     read_file(job, work);
     bool nothing = work->look == LC_LOOK_DONE && work->consumed == 0 && !work->ended;
+    if (work->ended && work->stat.links > 0) lc_file_find_name(work);
     if (work->announce && nothing && !work->more) deliver_start(job, work);
   }
 }

@@ -46,7 +46,7 @@ typedef struct lc_file_work {
   /* What to do. */
   bool flush;       /* at the end: close the open group, take an unfinished line as a line */
   bool flush_group; /* at the end: close the open group */
-  bool final;       /* if the file is still at quiet_size: flush, and its end is final */
+  bool final;       /* if the file is still at quiet_size: flush, and mark its end */
   bool announce;    /* deliver its mark even if there is nothing to read: its new name is to be saved */
   bool end;         /* do not read: deliver its final end */
   bool seek_end;    /* begin at `seek_to`, and say so */
@@ -66,7 +66,7 @@ typedef struct lc_file_work {
   bool group_open;   /* lines of an open group wait */
   bool copy;         /* its mark is now that of an original */
   uint64_t consumed; /* bytes */
-  char *found_path;  /* owned: where it is now, when it was not under its name */
+  char *found_path;  /* owned: where it is now, when it is not under its name */
 } lc_file_work;
 
 typedef struct lc_file_job {

@@ -120,6 +120,26 @@ static void abandon(lc_file_monitor *monitor, const lc_file_stored *stored, uint
   lc_feed_abandon(monitor->base.feed, stored->key, stored->name, lost);
 }
 
+/* It was read to its end before: it rests, or is read on when it has grown. */
+static void take_up_drained(lc_file_monitor *monitor, const missing *item) {
+  const lc_file_stored *stored = item->stored;
+  if (item->stat.size < stored->lowest) { /* it was written over: nobody awaits that */
+    abandon(monitor, stored, 0, "file was truncated after it was read to its end");
+    return;
+  }
+  if (monitor->runtime->once && item->stat.size == stored->lowest) return;
+  lc_file *file = lc_file_follow(monitor, stored->id, stored->generation, item->stat.device, item->path,
+                                 item->stat.size, false);
+  if (file == NULL) return;
+  lc_file_table_displace(&monitor->files, file);
+  lc_file_rest(monitor, file);
+  if (item->stat.size == stored->lowest) return;
+  lc_log(LC_LOG_INFO, LC_FILE_LOG, "file was written to after it was renamed and read: reading on",
+         LC_S("path", item->path), LC_I("offset", stored->lowest));
+  lc_file_once_add(monitor, file);
+  lc_file_wake(monitor, file);
+}
+
 /* The file has another name now, or one that is not followed any more: it is read to its end. */
 static void take_up(lc_file_monitor *monitor, const missing *item) {
   const lc_file_stored *stored = item->stored;
@@ -147,7 +167,9 @@ static void resolve_one(lc_file_monitor *monitor, missing *item) {
     /* Deleted after it was read as far as it was ever seen; or rotated to who knows where, with who knows what. */
     bool read = stored->idle && stored->marked && !item->replaced;
     abandon(monitor, stored, read ? 0 : 1, "file is gone, and may not have been read to its end");
-  } else if (!stored->drained) {
+  } else if (stored->drained) {
+    take_up_drained(monitor, item);
+  } else {
     take_up(monitor, item);
   }
   free(item->path);

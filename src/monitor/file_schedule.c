@@ -63,6 +63,7 @@ void lc_file_set_closable(lc_file_monitor *monitor, lc_file *file, bool closable
 }
 
 void lc_file_wake(lc_file_monitor *monitor, lc_file *file) {
+  lc_file_unrest(monitor, file);
   file->dirty = true;
   if (file->busy || file->queued || file->ended || file->held || file->before != NULL) return;
   if (monitor->finished || (monitor->running && monitor->runtime->once && !file->once_open && !file->ending)) return;

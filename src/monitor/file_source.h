@@ -34,6 +34,7 @@ typedef struct lc_file {
   struct lc_file *next_ready;              /* in a queue */
   struct lc_file *prev_timed, *next_timed; /* in the list of those with wake_ns */
   struct lc_file *prev_open, *next_open;   /* in the list of those with a descriptor that may be closed */
+  struct lc_file *prev_resting, *next_resting; /* in the list of those at rest */
   lc_file_mark head_known; /* its head, as file_copies has it */
   lc_file_mark copy_of;    /* the mark at which it took over from its original */
   lc_file_mark *originals; /* owned: of files that shrank, of which this may be a copy */
@@ -42,8 +43,11 @@ typedef struct lc_file {
   char *alias;             /* owned: another name of it */
   int error;                               /* errno of the last failure, 0: none */
   uint8_t tries;                           /* failures in a row */
+  uint8_t missed;                          /* sweeps in a row that did not find it; at rest only */
   bool queued, busy, dirty;   /* dirty: something happened since the job began */
   bool in_paths, in_timed, in_open;
+  bool resting;   /* renamed away and read: nothing is done until it changes */
+  bool rested;    /* did so before, and has no followed name since */
   bool displaced; /* its path is not its own any more */
   bool renamed;   /* its new name is not saved yet */
   bool deleted;   /* no name is left */
@@ -52,7 +56,8 @@ typedef struct lc_file {
   bool seek;      /* the stored position has no mark: go there unverified */
   bool flush;     /* its open group has timed out */
   bool ending;    /* nothing more can be read: deliver the end */
-  bool ended;     /* its last range is delivered */
+  bool ended;     /* its last range is delivered, and it has no name any more */
+  bool settled;   /* all of it was saved, to an end */
   bool again;     /* found again after its end: follow it anew when it is settled */
   bool once_open; /* counted among those that `once` waits for */
   bool held;      /* looks like a copy: waits to see whether its original shrinks */

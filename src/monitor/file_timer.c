@@ -36,6 +36,7 @@ static void arm(lc_file_monitor *monitor, int64_t now) {
   for (const lc_file *file = monitor->timed_first; file != NULL; file = file->next_timed) {
     if (first == 0 || file->wake_ns < first) first = file->wake_ns;
   }
+  if (monitor->sweep_ns != 0 && (first == 0 || monitor->sweep_ns < first)) first = monitor->sweep_ns;
   monitor->timer_ns = first;
   if (first == 0 || monitor->stopping) {
     uv_timer_stop(&monitor->timer);
@@ -51,6 +52,7 @@ static void on_timer(uv_timer_t *timer) {
   int64_t now = lc_clock_mono();
   monitor->timer_ns = 0;
   lc_file_check_deleted(monitor);
+  if (monitor->sweep_ns != 0 && monitor->sweep_ns <= now) lc_file_sweep(monitor);
   lc_file *file = monitor->timed_first;
   while (file != NULL) {
     lc_file *next = file->next_timed;
@@ -72,18 +74,21 @@ int lc_file_timer_open(lc_file_monitor *monitor, lc_error *error) {
   return 0;
 }
 
+void lc_file_timer_by(lc_file_monitor *monitor, int64_t at_ns) {
+  if (monitor->timer_ns != 0 && monitor->timer_ns <= at_ns) return;
+  int64_t now = lc_clock_mono();
+  monitor->timer_ns = at_ns;
+  int64_t wait = at_ns > now ? (at_ns - now + LC_MILLISECOND - 1) / LC_MILLISECOND : 0;
+  uv_update_time(monitor->runtime->loop);
+  if (!monitor->stopping) (void)uv_timer_start(&monitor->timer, on_timer, (uint64_t)wait, 0);
+}
+
 void lc_file_wake_at(lc_file_monitor *monitor, lc_file *file, int64_t at_ns) {
   unlink_timed(monitor, file);
   if (at_ns == 0) return;
   link_timed(monitor, file);
   file->wake_ns = at_ns;
-  if (monitor->timer_ns == 0 || at_ns < monitor->timer_ns) {
-    int64_t now = lc_clock_mono();
-    monitor->timer_ns = at_ns;
-    int64_t wait = at_ns > now ? (at_ns - now + LC_MILLISECOND - 1) / LC_MILLISECOND : 0;
-    uv_update_time(monitor->runtime->loop);
-    if (!monitor->stopping) (void)uv_timer_start(&monitor->timer, on_timer, (uint64_t)wait, 0);
-  }
+  lc_file_timer_by(monitor, at_ns);
 }
 
 static uint64_t unread_of(const lc_file *file) {

@@ -102,6 +102,10 @@ static void hand_over(lc_file_monitor *monitor, lc_file *from, lc_file *to) {
 }
 
 void lc_file_replaced(lc_file_monitor *monitor, lc_file *file) {
+  if (file->rested) { /* out of the patterns, and read to its end before: nobody awaits what is written over it */
+    lc_file_give_up(monitor, file, file->mark.size > file->mark.offset ? file->mark.size - file->mark.offset : 0);
+    return;
+  }
   uint64_t lost = lost_bytes(file);
   lc_log(LC_LOG_WARN, LC_FILE_LOG, "file was truncated: reading it from its beginning",
          LC_S("path", lc_file_path(file)), LC_I("offset", file->mark.offset), LC_I("size", file->size),

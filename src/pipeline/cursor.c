@@ -28,7 +28,7 @@ bool lc_cursor_advance(lc_cursor *cursor, void (*popped)(lc_ack *ack)) {
       cursor->position = ack->end;
       cursor->mark = ack->resume;
     }
-    cursor->drained = cursor->drained || ack->final;
+    cursor->drained = ack->final; /* what follows an end takes it back */
     moved = true;
     popped(ack);
   }

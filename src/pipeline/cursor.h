@@ -18,7 +18,7 @@ typedef struct lc_ack lc_ack;
 typedef struct lc_cursor {
   uint64_t position;   /* all below is settled */
   lc_mark mark;        /* where to resume from there */
-  bool drained;        /* the final end is settled */
+  bool drained;        /* the end is settled, and nothing came after it */
   uint64_t skip_until; /* below it, the sink has everything from an earlier run */
   lc_ack *first, *last; /* ranges on their way, in order; owned by their deliveries */
 } lc_cursor;

@@ -373,5 +373,6 @@ void lc_feed_note_ranges(lc_feed *feed, lc_batch *batch) {
     stream->delivered_to = range->end;
     stream->delivered_mark = range->resume;
     stream->queued++;
+    stream->told = false; /* of an end that may come after these */
   }
 }

@@ -82,7 +82,7 @@ struct lc_stream {
   bool active;        /* in pipeline->active: commits look at it */
   bool in_commit;     /* the commit under way has rows of it */
   bool going_idle;    /* and they say IDLE or DRAINED */
-  bool told;          /* ops->settled was called */
+  bool told;          /* ops->settled was called for the end that its cursors are at */
   bool detached;      /* delivers no more */
   uint32_t queued;    /* ranges in the pipeline's queue */
   uint32_t acks;      /* ranges on their way to sinks */

@@ -87,6 +87,31 @@ def test_late_writes_to_a_renamed_file_come_before_those_to_the_next(lc):
     lc.finish(daemon)
 
 
+def test_a_writer_that_comes_back_after_the_wait(lc):
+    """It was taken for done; its lines are read all the same, also when it writes them while logcap is dead."""
+    follow(lc, "app.log", options='rotated_wait = "50ms"').write("in/app.log", "1\n")
+    daemon = lc.start()
+    wait_output(lc, "1\n")
+    lc.path("in/app.log").rename(lc.path("in/app.log.1"))
+    lc.write("in/app.log", "new\n")
+    wait_output(lc, "1\nnew\n")
+    wait_stat(lc, "resting", 1)
+    lc.append("in/app.log.1", "2\n")
+    wait_output(lc, "1\nnew\n2\n")
+    daemon.kill()
+    lc.append("in/app.log.1", "3\n")
+    lc.path("in/app.log.1").rename(lc.path("in/app.log.2"))
+    daemon = lc.start()
+    wait_output(lc, "1\nnew\n2\n3\n")
+
+    def known():
+        return [source["name"].split("/")[-1] for source in lc.json("positions")["sources"]]
+    wait_until(lambda: sorted(known()) == ["app.log", "app.log.2"], what=f"both files; {known()}")
+    lc.path("in/app.log.2").unlink()
+    wait_until(lambda: known() == ["app.log"], what="the deleted file to be forgotten")
+    lc.finish(daemon)
+
+
 def test_deleted_while_the_output_stalls(lc):
     """Unlinked with most of it unread, by a writer that goes on: everything comes once the output is back."""
     stalled(lc, options='rotated_wait = "200ms"').write("in/a.log", numbered(0, 100000))

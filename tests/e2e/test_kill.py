@@ -15,7 +15,7 @@ SEED = int(os.environ.get("LOGCAP_SEED", str(random.randrange(10**6))))
 SERVICES = ["cart", "pay", "ship", "mail", "auth"]
 
 PIPELINE = """
-local app = logcap.file_monitor { paths = { "in/app.log*" }, start = "beginning" }
+local app = logcap.file_monitor { paths = { "in/app.log*" }, start = "beginning", rotated_wait = "100ms" }
 logcap.pipeline {
   name = "kill", from = app,
   stages = { logcap.json {}, function(rec) rec.env = "prod" end },
@@ -28,30 +28,41 @@ logcap.pipeline {
 
 
 class Writer(threading.Thread):
-    """Appends lines and rotates by rename: mostly to a name inside the glob, sometimes to one outside of it."""
+    """Appends lines and rotates by rename: mostly to a name inside the glob, sometimes to one outside of it. Goes on to
+    write to some of the renamed ones now and then."""
 
     def __init__(self, folder, rng):
         super().__init__(daemon=True)
         self.folder, self.rng = folder, rng
-        self.count, self.rotations, self.left, self.stopping = 0, 0, 0, threading.Event()
+        self.count, self.rotations, self.left, self.late_lines, self.stopping = 0, 0, 0, 0, threading.Event()
         self.rotated = []
+        self.late = {}  # those that are still written to: path, file
         self.seen = -1  # the rotation whose file logcap knows: only that may leave the glob while nobody looks
         self.file = open(folder / "app.log", "ab", buffering=0)
 
     def run(self):
         while not self.stopping.is_set():
-            lines = []
-            for _ in range(self.rng.randrange(1, 200)):
-                lines.append(json.dumps({"service": self.rng.choice(SERVICES), "n": self.count,
-                                         "pad": "x" * self.rng.randrange(0, 120)}, separators=(",", ":")))
-                self.count += 1
-            block = ("\n".join(lines) + "\n").encode()
+            block = self.lines(self.rng.randrange(1, 200))
             cut = self.rng.randrange(len(block))  # lines arrive in pieces, too
             self.file.write(block[:cut])
             self.file.write(block[cut:])
             if self.rng.random() < 0.02:
                 self.rotate()
+            if self.late and self.rng.random() < 0.05:
+                path = self.rng.choice(list(self.late))
+                self.late[path].write(self.lines(1))
+                self.late_lines += 1
+                if self.rng.random() < 0.2:
+                    self.late.pop(path).close()
             self.stopping.wait(0.005)
+
+    def lines(self, count):
+        lines = []
+        for _ in range(count):
+            lines.append(json.dumps({"service": self.rng.choice(SERVICES), "n": self.count,
+                                     "pad": "x" * self.rng.randrange(0, 120)}, separators=(",", ":")) + "\n")
+            self.count += 1
+        return "".join(lines).encode()
 
     def rotate(self):
         name = f"app.log.{self.rotations}"
@@ -60,9 +71,12 @@ class Writer(threading.Thread):
             self.left += 1
         self.rotations += 1
         os.rename(self.folder / "app.log", self.folder / name)
-        self.rotated.append(self.folder / name)
         old, self.file = self.file, open(self.folder / "app.log", "ab", buffering=0)
-        old.close()
+        if self.rng.random() < 0.5:
+            self.late[self.folder / name] = old
+        else:
+            old.close()
+        self.rotated.append(self.folder / name)
 
 
 def look(lc, writer):
@@ -79,9 +93,9 @@ def look(lc, writer):
     deleted = 0
     for source in answer["sources"]:
         path = lc.folder / source["name"]
-        if path not in writer.rotated or not path.exists() or len(source["cursors"]) < 2:
+        if path not in writer.rotated or path in writer.late or len(source["cursors"]) < 2:
             continue
-        size = path.stat().st_size
+        size = path.stat().st_size  # of a file that nobody writes to any more
         if all(cursor["position"] >= size and cursor["state"] != "active" for cursor in source["cursors"]):
             path.unlink()
             writer.rotated.remove(path)
@@ -138,6 +152,8 @@ def test_kill(lc):
             time.sleep(rng.uniform(0, 0.2))  # the writer goes on, and rotates, while nobody reads
     writer.stopping.set()
     writer.join()
+    for file in writer.late.values():
+        file.close()
     stall(lc, False)
     done = lc.once(timeout=120)
     check(lines_of(lc.path("out")), writer.count, "out")
@@ -145,5 +161,5 @@ def test_kill(lc):
     assert all(json.loads(line)["env"] == "prod" for line in lines_of(lc.path("out"))[:1000])
     audit = lc.json("audit")
     assert audit["healthy"], (audit, done.stderr[-3000:])
-    print(f"\n{writer.count} lines, {writer.rotations} rotations ({writer.left} out of the glob), {deleted} inputs deleted, "
-          f"{KILLS} kills, seed {SEED}")
+    print(f"\n{writer.count} lines, {writer.rotations} rotations ({writer.left} out of the glob), {writer.late_lines} late lines, "
+          f"{deleted} inputs deleted, {KILLS} kills, seed {SEED}")

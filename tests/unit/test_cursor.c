@@ -71,11 +71,26 @@ static void test_any_order_of_acks_ends_the_same(void **state) {
   }
 }
 
+/* A rotated file that its writer goes on with. */
+static void test_what_follows_an_end_takes_it_back(void **state) {
+  (void)state;
+  lc_cursor cursor = {.position = 0};
+  lc_ack end = ack_to(1), more = ack_to(2);
+  end.final = end.done = more.done = true;
+  lc_cursor_expect(&cursor, &end);
+  lc_cursor_advance(&cursor, pop);
+  assert_true(cursor.drained);
+  lc_cursor_expect(&cursor, &more);
+  lc_cursor_advance(&cursor, pop);
+  assert_false(cursor.drained);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_moves_only_over_the_gap_free_prefix),
       lc_test_case(test_never_moves_back),
       lc_test_case(test_any_order_of_acks_ends_the_same),
+      lc_test_case(test_what_follows_an_end_takes_it_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,7 @@ typedef struct watcher {
   lc_test *test;
   lc_discovery *discovery;
   lc_buf log;
-  unsigned found, changed, gone, scanned;
+  unsigned found, changed, gone, scanned, other;
   bool quiet; /* count only */
   bool close_on_found;
   bool closed;
@@ -63,7 +63,12 @@ static void on_scanned(void *arg) {
   if (!w->quiet) lc_buf_adds(&w->log, "scanned\n");
 }
 
-static const lc_discovery_events events = {on_found, on_changed, on_gone, on_scanned};
+static void on_other(void *arg) {
+  watcher *w = arg;
+  w->other++;
+}
+
+static const lc_discovery_events events = {on_found, on_changed, on_gone, on_scanned, on_other};
 
 static void on_wake(uv_timer_t *timer) {
   (void)timer;
@@ -168,8 +173,18 @@ static void test_follow_names(void **state) {
   expect_told(&w, "found b.log");
   lc_test_append(w.test, "a.log", "2", 1);
   expect_told(&w, "changed a.log\n");
+  w.other = 0;
+  lc_test_append(w.test, "a.log", "3", 1);
+  run_until(&w, w.changed > 1);
+  assert_int_equal(w.other, 0);
   move(&w, "a.log", "a.log.1"); /* out of the pattern */
   expect_told(&w, "gone a.log a.log.1\n");
+  w.other = 0;
+  lc_test_append(w.test, "a.log.1", "2", 1);
+  run_until(&w, w.other > 0);
+  w.other = 0;
+  assert_int_equal(unlink(lc_test_path(w.test, "a.log.1")), 0);
+  run_until(&w, w.other > 0);
   touch(&w, "a.log", "new");
   expect_told(&w, "found a.log 3\n");
   move(&w, "b.log", "c.log"); /* within the pattern */

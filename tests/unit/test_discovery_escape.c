@@ -24,7 +24,8 @@ static void on_gone(void *arg, const char *path, const char *to) {
 }
 static void on_scanned(void *arg) { ((ear *)arg)->scanned = true; }
 static void on_closed(void *arg) { ((ear *)arg)->closed = true; }
-static const lc_discovery_events events = {on_found, on_changed, on_gone, on_scanned};
+static const lc_discovery_events events = {
+    .found = on_found, .changed = on_changed, .gone = on_gone, .scanned = on_scanned};
 
 static void move(lc_test *test, const char *from, const char *to) {
   assert_int_equal(rename(lc_test_path(test, from), lc_test_path(test, to)), 0);
