@@ -15,13 +15,17 @@ static bool fail(lc_file_work *work, int error) {
 }
 
 /* Opens `path` if it is the file that we want. A descriptor, -ENOENT when it is not there or is another file, or
- * -errno. */
+ * -errno; `ret` is untouched then. */
 static int open_if(const char *path, lc_file_id id, lc_file_stat *ret) {
   /* O_NONBLOCK: whatever has taken the name meanwhile, a FIFO for instance, must not hold us up. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) return errno == ENOTDIR || errno == ELOOP || errno == ENXIO || errno == ESTALE ? -ENOENT : -errno;
-  int rc = lc_file_stat_fd(fd, ret);
-  if (rc == 0 && ret->regular && lc_file_id_equal(ret->id, id)) return fd;
+  lc_file_stat now;
+  int rc = lc_file_stat_fd(fd, &now);
+  if (rc == 0 && now.regular && lc_file_id_equal(now.id, id)) {
+    *ret = now;
+    return fd;
+  }
   (void)close(fd); /* nothing was written through it */
   return rc != 0 ? rc : -ENOENT;
 }

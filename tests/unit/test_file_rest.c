@@ -70,6 +70,7 @@ static bool knows(follow *self, uint32_t n) {
   return follow_stat(self, "files") == n && follow_stat(self, "resting") == 0 && known(self) == n;
 }
 static bool has_one_file(follow *self) { return knows(self, 1); }
+static bool has_two_files(follow *self) { return knows(self, 2); }
 static bool has_no_file(follow *self) { return knows(self, 0); }
 
 /* a.log has "1\n", is renamed to `to`, and read to its end. */
@@ -286,6 +287,25 @@ static void test_back_in_the_pattern_while_down(void **state) {
   follow_deinit(&self);
 }
 
+/* Read, and then replaced by a longer file while no descriptor was left for it: nothing of it was lost. */
+static void test_replaced_without_a_descriptor(void **state) {
+  follow self;
+  begin(&self, state, "in/*.log");
+  self.options.max_open_files = 1;
+  put(&self, "in/a.log", "1\n");
+  follow_start(&self, false);
+  follow_until(&self, "1\n");
+  put(&self, "in/b.log", "b\n");
+  follow_until(&self, "1\nb\n");
+  put(&self, "in/new", "longer\n");
+  move(&self, "in/new", "in/a.log");
+  follow_until(&self, "1\nb\nlonger\n");
+  follow_wait(&self, has_two_files);
+  assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
+  assert_true(follow_healthy(&self));
+  follow_deinit(&self);
+}
+
 /* Months of rotations: what is known is what exists. */
 #define ROTATIONS 400u
 #define KEPT 3u
@@ -336,6 +356,7 @@ int main(void) {
       lc_test_case(test_overwritten_is_forgotten),
       lc_test_case(test_back_in_the_pattern),
       lc_test_case(test_back_in_the_pattern_while_down),
+      lc_test_case(test_replaced_without_a_descriptor),
       lc_test_case(test_many_rotations),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
