@@ -109,8 +109,9 @@ static void move_mark(lc_file_job *job, lc_file_work *work, lc_range *range, uin
 static void end_full_block(lc_file_job *job, lc_file_work *work, uint32_t to) {
   char next = 0;
   int64_t n = lc_file_read_at(work->file->fd, &next, 1, work->file->mark.offset + to);
-  if (n == 0) return; /* nothing follows yet */
-  (void)lc_frame_rest(&job->framing, job->batch, 0, to, n == 1 && next == '\n' ? LC_FRAME_NEWLINE : LC_FRAME_LONG);
+  if (n < 0 || (n == 0 && !work->flush)) return; /* an error shows up again; or nothing follows yet */
+  lc_frame_end end = n == 0 ? LC_FRAME_ENDED : next == '\n' ? LC_FRAME_NEWLINE : LC_FRAME_LONG;
+  (void)lc_frame_rest(&job->framing, job->batch, 0, to, end);
 }
 
 /* Joins the lines framed from record `first` on, the first of which stands at `from` in the block. */

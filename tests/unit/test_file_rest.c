@@ -306,6 +306,29 @@ static void test_replaced_without_a_descriptor(void **state) {
   follow_deinit(&self);
 }
 
+/* The end of the block is the end of the file: nothing tells that the line is not to go on but the wait. */
+static void test_unfinished_line_of_a_whole_block(void **state) {
+  follow self;
+  begin(&self, state, "in/a.log");
+  char *text = malloc(LC_FILE_MAX_LINE_DEFAULT);
+  memset(text, 'x', LC_FILE_MAX_LINE_DEFAULT);
+  lc_test_write(self.test, "in/a.log", text, LC_FILE_MAX_LINE_DEFAULT);
+  follow_start(&self, false);
+  follow_wait(&self, has_one_file);
+  move(&self, "in/a.log", "in/a.log.1");
+  follow_until_count(&self, 1);
+  follow_wait(&self, rests_settled);
+  follow_stop(&self);
+  lc_test_write(self.test, "in/a.log", text, LC_FILE_MAX_LINE_DEFAULT);
+  free(text);
+  follow_start(&self, true);
+  follow_wait_finished(&self);
+  assert_int_equal(double_sink_count(self.sink), 1);
+  assert_int_equal(strlen(follow_text(&self)), LC_FILE_MAX_LINE_DEFAULT + 1);
+  assert_int_equal(follow_stat(&self, "lines_cut"), 0);
+  follow_deinit(&self);
+}
+
 /* Months of rotations: what is known is what exists. */
 #define ROTATIONS 400u
 #define KEPT 3u
@@ -357,6 +380,7 @@ int main(void) {
       lc_test_case(test_back_in_the_pattern),
       lc_test_case(test_back_in_the_pattern_while_down),
       lc_test_case(test_replaced_without_a_descriptor),
+      lc_test_case(test_unfinished_line_of_a_whole_block),
       lc_test_case(test_many_rotations),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
