@@ -137,14 +137,13 @@ static int fill_about(lc_encoder *encoder, const lc_batch *batch, const lc_recor
   lc_buf_adds(about, "\"@source\":");
   lc_buf_add_json_string(about, name, strlen(name));
   encoder->source_len = about->len;
-  lc_buf_adds(about, "\"@labels\":{");
   for (uint32_t i = 0; labels != NULL && i < labels->n; i++) {
-    if (i > 0) lc_buf_addc(about, ',');
+    lc_buf_adds(about, i > 0 ? "," : "\"@labels\":{");
     lc_buf_add_json_string(about, labels->items[i].name, strlen(labels->items[i].name));
     lc_buf_addc(about, ':');
     lc_buf_add_json_string(about, labels->items[i].value, strlen(labels->items[i].value));
   }
-  lc_buf_addc(about, '}');
+  if (about->len > encoder->source_len) lc_buf_addc(about, '}');
   encoder->range = rec->range;
   encoder->about_filled = !about->failed;
   if (about->failed) lc_buf_free(about); /* so that the next try may succeed */
@@ -154,7 +153,7 @@ static int fill_about(lc_encoder *encoder, const lc_batch *batch, const lc_recor
 /* A piece of metadata, unless the record has a field of this name. */
 static char *put_about(const lc_batch *batch, const lc_record *rec, const char *name, const char *text, size_t len,
                        bool *comma, char *to) {
-  if (lc_record_find(batch, rec, name, strlen(name), NULL) != NULL) return to;
+  if (len == 0 || lc_record_find(batch, rec, name, strlen(name), NULL) != NULL) return to;
   if (*comma) *to++ = ',';
   *comma = true;
   return put(to, text, len);

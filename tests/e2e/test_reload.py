@@ -249,6 +249,32 @@ def test_a_whole_pipeline_comes_and_goes(lc):
     assert lc.read("out/all.log") == b"a\n"
 
 
+def test_options_of_a_file_monitor_apply_in_place(lc):
+    sink = 'path = "out/all.ndjson", metadata = true'
+    opens = []
+
+    def add(text, records, monitor):
+        lc.pipeline(pipeline(monitor=monitor, sink=sink))
+        reload(lc)
+        opens.append([r["id"] for r in lc.status()["resources"] if r["kind"] == "file_monitor"])
+        lc.append("in/a.log", text)
+        lc.wait_delivered(records)
+
+    lc.write("in/a.log", "1\n")
+    lc.pipeline(pipeline(monitor='labels = { v = "1" }', sink=sink))
+    daemon = lc.start().ready()
+    lc.wait_delivered(1)
+    add("2\n", 2, 'labels = { v = "2" }, max_open_files = 1')
+    add("x" * 600000 + "\n", 3, 'max_line = "1MiB"')
+    add("BEGIN\n a\nBEGIN\n b\n", 4, 'multiline = { start = "^BEGIN", timeout = "1h" }')
+    add("3\n", 7, "max_line = 100")  # without groups the lines of the open one are given out
+    assert all(ids == opens[0] for ids in opens)  # the same monitor all the time
+    lc.finish(daemon)
+    found = ndjson(lc.read("out/all.ndjson"))
+    assert [r["message"] for r in found] == ["1", "2", "x" * 600000, "BEGIN\n a", "BEGIN", " b", "3"]
+    assert [r.get("@labels", {}).get("v") for r in found][:3] == ["1", "2", None]
+
+
 def test_changed_paths_lose_no_deleted_tail(lc):
     """The monitor is replaced: the old one first reads what it alone can."""
     lines = "".join(f"{n:09} {'x' * 190}\n" for n in range(50000))

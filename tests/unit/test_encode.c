@@ -201,8 +201,8 @@ static void test_metadata(void **state) {
       "\"@labels\":{\"team\":\"a\\\"b\",\"env\":\"prod\"}}\n"
       "{\"message\":\"plain\",\"@timestamp\":\"2023-11-14T22:13:21.5Z\",\"@source\":\"/var/log/one.log\","
       "\"@labels\":{\"team\":\"a\\\"b\",\"env\":\"prod\"}}\n"
-      "{\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@source\":\"/var/log/two.log\",\"@labels\":{}}\n"
-      "{\"@source\":\"x\",\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@labels\":{}}\n");
+      "{\"@timestamp\":\"2023-11-14T22:13:20Z\",\"@source\":\"/var/log/two.log\"}\n"
+      "{\"@source\":\"x\",\"@timestamp\":\"2023-11-14T22:13:20Z\"}\n");
   free(out);
   lc_encoder_deinit(&encoder);
   lc_batch_destroy(batch);
