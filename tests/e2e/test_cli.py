@@ -282,7 +282,8 @@ def test_stop_at_any_moment_of_the_start(lc):
 
 
 def test_a_second_signal_ends_a_function_that_never_returns(lc):
-    lc.pipeline(COPY.replace("to =", "stages = { function() print 'in' while true do end end },\n  to ="))
+    lc.pipeline("logcap.limits { time = 0 }\n" + COPY.replace(
+        "to =", "stages = { function() print 'in' while true do end end },\n  to ="))
     lc.write("in/a.log", "a\n")
     daemon = lc.start()
     wait_until(lambda: any(e["message"] == "in" for e in daemon.log()))
