@@ -172,6 +172,23 @@ static lc_batch *give_back(lc_carrier *carrier, lc_batch *batches) {
   return batches;
 }
 
+/* Edges that came while the job ran do not get what it read: they begin behind it. */
+static void pass_unnamed(const lc_carrier *carrier, const lc_batch *batch) {
+  const lc_graph *newest = carrier->feed->pipeline->graph;
+  for (uint32_t e = 0; newest != NULL && e < newest->n_edges; e++) {
+    if (lc_graph_names(carrier->graph, newest->edges[e])) continue;
+    for (uint32_t i = 0; i < batch->n_ranges; i++) {
+      const lc_range *range = &batch->ranges[i];
+      lc_cursor *cursor = &range->source->stream->cursors[newest->edges[e]->index];
+      if (cursor->first != NULL || cursor->position > range->end) continue;
+      lc_cursor_pass(cursor, range->end, &range->resume);
+      cursor->from = range->end;
+      cursor->drained = cursor->drained || range->last;
+      lc_stream_moved(range->source->stream);
+    }
+  }
+}
+
 void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
   lc_pipeline *pipeline = feed->pipeline;
   count_read(carrier, batches);
@@ -179,6 +196,7 @@ void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
   for (lc_batch *batch = batches; batch != NULL; batch = batch->next) {
     lc_batch_pool_recharge(pipeline->pool, batch);
     lc_feed_note_ranges(feed, batch);
+    if (carrier->graph != pipeline->graph) pass_unnamed(carrier, batch);
   }
   pipeline->carriers--;
   if (carrier->sink != NULL) {

@@ -83,6 +83,9 @@ static bool is_saved(const lc_edge *edge) {
   return state == LC_RES_OPEN || state == LC_RES_CLOSING;
 }
 
+/* An edge that no graph names has all of the source that it will ever have. */
+static bool left(const lc_edge *edge, const lc_cursor *cursor) { return edge->graphs == 0 && cursor->first == NULL; }
+
 static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
   lc_feed *feed = stream->feed;
   bool rest = at_rest(stream);
@@ -92,12 +95,11 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
   int rc = lc_changes_source(changes, id, feed->monitor_id, stream->source->key, name, now_ns);
   for (uint32_t e = 0; rc == 0 && e < feed->pipeline->n_edges; e++) {
     const lc_edge *edge = feed->pipeline->edges[e];
-    if (edge == NULL || !is_saved(edge)) continue;
-    if (edge->after != NULL) continue; /* a successor has no row before the one before it has drained */
+    if (edge == NULL || edge->after != NULL || edge->over) continue; /* of those that follow one another one has rows */
+    if (!is_saved(edge)) continue;
     const lc_cursor *cursor = &stream->cursors[e];
     lc_stored_cursor row = {cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
-    bool drained = edge->graphs == 0 && cursor->first == NULL;
-    if ((rest || drained) && !edge->forced) row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
+    if ((rest || left(edge, cursor)) && !edge->forced) row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
     rc = lc_changes_cursor(changes, id, edge->sink->store_id, &row);
   }
   if (rc != 0) return rc;
@@ -157,7 +159,9 @@ static void stream_saved(lc_stream *stream) {
   bool drained = true;
   const lc_pipeline *pipeline = stream->feed->pipeline;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-    drained = drained && (pipeline->edges[e] == NULL || stream->cursors[e].drained);
+    const lc_edge *edge = pipeline->edges[e];
+    if (edge == NULL || left(edge, &stream->cursors[e])) continue; /* what leaves does not hear of the end */
+    drained = drained && stream->cursors[e].drained;
   }
   lc_known_update(stream->known, stream);
   if (!stream->going_idle) {

@@ -17,6 +17,7 @@ typedef struct lc_ack lc_ack;
 
 typedef struct lc_cursor {
   uint64_t position;   /* all below is settled */
+  uint64_t from;       /* what lies below was never for this edge */
   lc_mark mark;        /* where to resume from there */
   bool drained;        /* the end is settled, and nothing came after it */
   uint64_t skip_until; /* below it, the sink has everything from an earlier run */

@@ -257,10 +257,25 @@ void lc_edge_free_deliveries(lc_edge *edge) {
   }
 }
 
+static uint64_t unsettled(const delivery *self) {
+  uint64_t records = 0;
+  for (uint32_t i = 0; i < self->public.n_ranges; i++) records += self->public.ranges[i].pending;
+  return records;
+}
+
+void lc_edge_abandon_deliveries(lc_edge *edge) {
+  for (const delivery *self = edge->deliveries; self != NULL; self = self->next) {
+    edge->total.abandoned += unsettled(self);
+    lc_ledger_add(&edge->saved, &self->counts);
+    edge->saved.abandoned += unsettled(self);
+    edge->pipeline->discarded -= unsettled(self); /* by its sink, when it closed */
+    edge->changed = true;
+  }
+  lc_edge_free_deliveries(edge);
+}
+
 uint64_t lc_edge_in_flight(const lc_edge *edge) {
   uint64_t records = 0;
-  for (const delivery *self = edge->deliveries; self != NULL; self = self->next) {
-    for (uint32_t i = 0; i < self->public.n_ranges; i++) records += self->public.ranges[i].pending;
-  }
+  for (const delivery *self = edge->deliveries; self != NULL; self = self->next) records += unsettled(self);
   return records;
 }

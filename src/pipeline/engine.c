@@ -313,6 +313,7 @@ static bool advance(lc_engine *engine) {
         return false;
       }
       engine->phase = LC_ENGINE_COMMITS;
+      lc_engine_let_heirs_on(engine);
       lc_engine_commit_soon(engine, 0);
       return true;
     case LC_ENGINE_COMMITS:

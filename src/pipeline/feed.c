@@ -195,7 +195,7 @@ void lc_cursor_start(lc_stream *stream, uint32_t slot, uint64_t position, const 
   lc_cursor *cursor = &stream->cursors[slot];
   uint32_t sink_id = stream->feed->pipeline->edges[slot]->sink->store_id;
   const lc_stored_cursor *stored = lc_known_cursor_of(stream->known, sink_id, false);
-  *cursor = (lc_cursor){.position = position, .mark = *mark};
+  *cursor = (lc_cursor){.position = position, .from = position, .mark = *mark};
   if (stored == NULL || stored->position < position) return;
   cursor->position = cursor->skip_until = stored->position;
   cursor->mark = stored->mark;
@@ -233,7 +233,7 @@ static int new_stream(lc_feed *feed, lc_source *source, lc_known *known, lc_erro
 void lc_known_update(lc_known *known, const lc_stream *stream) {
   const lc_pipeline *pipeline = stream->feed->pipeline;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-    if (pipeline->edges[e] == NULL || pipeline->edges[e]->after != NULL) continue;
+    if (pipeline->edges[e] == NULL || pipeline->edges[e]->after != NULL || pipeline->edges[e]->over) continue;
     const lc_cursor *cursor = &stream->cursors[e];
     lc_stored_cursor *row = lc_known_cursor_of(known, pipeline->edges[e]->sink->store_id, true);
     if (row != NULL) *row = (lc_stored_cursor){cursor->position, cursor->mark, LC_CURSOR_ACTIVE};

@@ -43,6 +43,13 @@ void lc_graph_add_edge(lc_graph *graph, lc_edge *edge) {
   graph->edges[graph->n_edges++] = edge;
 }
 
+bool lc_graph_names(const lc_graph *graph, const lc_edge *edge) {
+  for (uint32_t e = 0; graph != NULL && e < graph->n_edges; e++) {
+    if (graph->edges[e] == edge) return true;
+  }
+  return false;
+}
+
 lc_graph *lc_graph_retain(lc_graph *graph) {
   graph->refs++;
   return graph;

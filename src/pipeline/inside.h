@@ -40,8 +40,10 @@ struct lc_edge {
   uint32_t index;  /* in pipeline->edges and in each stream's cursors */
   uint32_t graphs; /* that name it; 0: it drains */
   lc_edge *after;  /* borrowed: of the sink that this one replaces, until that has drained; NULL: none */
-  int64_t leave_by_ns; /* monotonic: drains no longer than that; 0: not leaving */
+  int64_t leave_by_ns;   /* monotonic: it drains, and its sink must take something by then; 0: not leaving */
+  uint64_t settled_seen; /* records that it had settled when that was set */
   bool forced;     /* past that: what it held was given up */
+  bool over;       /* its heir has its rows and its ledger */
   uint64_t quiet_at; /* it was seen to hold nothing: with so many commits all of it is saved; 0: not yet */
   char *key;       /* owned: "<pipeline>/<sink identity>", of its rows in the ledger */
   lc_ledger total; /* as of now */
@@ -153,7 +155,6 @@ struct lc_pipeline {
   bool paused;        /* by an operator: its monitors get no batches */
   bool failed;        /* a stage stopped it */
   bool leaving;       /* no generation names it any more */
-  int64_t leave_by_ns; /* monotonic: drains no longer than that */
   uint64_t discarded; /* records let go unsettled: they will be read again */
   uint64_t gaps;      /* ranges that did not touch: a bug, shown */
 };
@@ -166,6 +167,8 @@ void lc_pipeline_leave(lc_pipeline *pipeline);
 /* Takes an edge that no graph names, and that never had anything, out of its pipeline. */
 void lc_edge_remove(lc_edge *edge);
 void lc_engine_reap_soon(lc_engine *engine);
+/* Nothing is under way any more: sinks that took the place of others have the rows for themselves. */
+void lc_engine_let_heirs_on(lc_engine *engine);
 
 typedef enum lc_engine_phase {
   LC_ENGINE_NEW,
@@ -210,6 +213,7 @@ struct lc_engine {
 lc_graph *lc_graph_create(uint32_t n_stages, uint32_t n_edges);
 void lc_graph_add_stage(lc_graph *graph, lc_stage *stage);
 void lc_graph_add_edge(lc_graph *graph, lc_edge *edge);
+bool lc_graph_names(const lc_graph *graph, const lc_edge *edge); /* no graph names nothing */
 lc_graph *lc_graph_retain(lc_graph *graph);
 void lc_graph_release(lc_graph *graph); /* NULL is allowed */
 /* Makes an edge in a free slot of the pipeline, which retains the sink. NULL: no memory. */
@@ -251,6 +255,7 @@ void lc_delivery_free_lent(lc_delivery *delivery);
 void lc_delivery_settle_counted(lc_delivery *delivery, uint32_t first, uint32_t count, lc_outcome outcome);
 void lc_batch_release(lc_pipeline *pipeline, lc_batch *batch);
 void lc_edge_free_deliveries(lc_edge *edge);
+void lc_edge_abandon_deliveries(lc_edge *edge); /* and counts what they did not settle as abandoned */
 uint64_t lc_edge_in_flight(const lc_edge *edge); /* records */
 
 /* dead.c */

@@ -1,8 +1,8 @@
 /* Leaving: what no generation names any more drains, is saved, and closes; nobody waits for it.
  *
  * A feed leaves when its monitor has stopped and all of its streams are acked and saved; an edge when no batch is for
- * it any more, it holds nothing, and a commit after that has all of it; a pipeline after its feeds and edges. Past 30
- * seconds an edge whose sink serves nobody else gives up what it holds, counted as abandoned. */
+ * it any more, it holds nothing, and a commit after that has all of it; a pipeline after its feeds and edges. An edge
+ * whose sink took nothing for 30 seconds, and serves nobody else, gives up what it holds, counted as abandoned. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -34,14 +34,22 @@ void lc_feed_leave(lc_feed *feed) {
 
 void lc_pipeline_leave(lc_pipeline *pipeline) {
   pipeline->leaving = true;
-  pipeline->leave_by_ns = leave_by(pipeline->engine);
   for (uint32_t f = 0; f < pipeline->n_feeds; f++) lc_feed_leave(pipeline->feeds[f]);
   lc_engine_reap_soon(pipeline->engine);
 }
 
 /* --- feeds --- */
 
+/* While an heir waits, the rows do not say what it has: whoever reads on from them would give it that again. */
+static bool an_heir_waits(const lc_pipeline *pipeline) {
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    if (pipeline->edges[e] != NULL && pipeline->edges[e]->after != NULL) return true;
+  }
+  return false;
+}
+
 static bool streams_saved(const lc_feed *feed) {
+  if (an_heir_waits(feed->pipeline)) return false;
   for (const lc_stream *stream = feed->streams; stream != NULL; stream = stream->next) {
     if (stream->active || stream->acks > 0 || stream->queued > 0) return false;
   }
@@ -85,12 +93,26 @@ static bool reap_feed(lc_feed *feed) {
 
 /* --- edges --- */
 
-static bool serves_others(const lc_engine *engine, const lc_edge *self) {
+/* It leaves, and its sink has taken nothing for too long. */
+static bool is_overdue(const lc_edge *edge, int64_t now_ns) {
+  return edge->leave_by_ns != 0 && now_ns >= edge->leave_by_ns;
+}
+
+/* As long as it takes something, or has nothing to take, it has its time. */
+static void look_at_leaving(lc_edge *edge) {
+  uint64_t settled = edge->total.delivered + edge->total.dead_lettered + edge->total.dropped[LC_DROP_FULL];
+  if (edge->leave_by_ns != 0 && edge->deliveries != NULL && settled == edge->settled_seen) return;
+  edge->settled_seen = settled;
+  edge->leave_by_ns = leave_by(edge->pipeline->engine);
+}
+
+/* Whether the sink has other edges. */
+static bool serves_others(const lc_engine *engine, const lc_edge *self, bool (*counts)(const lc_edge *edge)) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     const lc_pipeline *pipeline = engine->pipelines[p];
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
       const lc_edge *edge = pipeline->edges[e];
-      if (edge != NULL && edge != self && edge->sink == self->sink) return true;
+      if (edge != NULL && edge != self && edge->sink == self->sink && counts(edge)) return true;
     }
   }
   return false;
@@ -117,33 +139,36 @@ static void forget_acks(lc_stream *stream, const lc_edge *edge) {
 }
 
 /* What its sink has let go of unsettled; its cursors stay before it. */
-static void forget_deliveries(lc_edge *edge) {
-  if (edge->in_flight > 0) return;
+static void give_up_deliveries(lc_edge *edge) {
+  if (edge->in_flight > 0 || edge->deliveries == NULL) return;
   each_stream(edge->pipeline, forget_acks, edge);
-  lc_edge_free_deliveries(edge);
+  lc_edge_abandon_deliveries(edge);
   each_stream(edge->pipeline, save_anew, edge);
+}
+
+static bool any_edge(const lc_edge *edge) { return edge != NULL; }
+
+/* Of edges that leave, only one that holds something, and whose time is not over, keeps the sink. */
+static bool still_counts(const lc_edge *edge) {
+  return edge->leave_by_ns == 0 || (edge->deliveries != NULL && !is_overdue(edge, lc_clock_mono()));
 }
 
 /* It has taken too long: what it holds is given up, once its sink has let go of it. */
 static void force_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
   if (!edge->forced) {
-    if (serves_others(engine, edge)) return; /* it drains when the sink does */
-    uint64_t held = lc_edge_in_flight(edge);
+    if (serves_others(engine, edge, still_counts)) return; /* it drains when the sink does */
     edge->forced = true;
-    edge->total.abandoned += held;
-    edge->saved.abandoned += held;
-    edge->changed = true;
     lc_log(LC_LOG_ERROR, "reload", "a sink that is named no more did not take all it had in time: given up",
            LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
-           LC_I("records", held));
+           LC_I("records", lc_edge_in_flight(edge)));
     lc_resource_close(&edge->sink->resource);
   }
-  forget_deliveries(edge);
+  give_up_deliveries(edge);
 }
 
 static void let_sink_go(lc_engine *engine, const lc_edge *edge) {
-  if (serves_others(engine, edge)) return;
+  if (serves_others(engine, edge, any_edge)) return;
   uint32_t i = 0;
   while (i < engine->n_sinks && engine->sinks[i] != edge->sink) i++;
   if (i == engine->n_sinks) return;
@@ -157,8 +182,18 @@ static void let_sink_go(lc_engine *engine, const lc_edge *edge) {
   grown[engine->n_closing++] = res;
 }
 
+/* What was on its way to the one before it may have been let go unsettled, at a stop: that is read again. */
+static void hand_over(const lc_stream *stream, const lc_edge *edge, const lc_edge *heir) {
+  const lc_cursor *had = &stream->cursors[edge->index];
+  lc_cursor *cursor = &stream->cursors[heir->index];
+  if (had->position >= cursor->from) return;
+  cursor->position = cursor->from = had->position;
+  cursor->mark = had->mark;
+  cursor->drained = false;
+}
+
 /* The successor goes on with its ledger and its rows. */
-static void let_heir_on(const lc_edge *edge) {
+static void let_heir_on(lc_edge *edge) {
   lc_pipeline *pipeline = edge->pipeline;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *heir = pipeline->edges[e];
@@ -167,7 +202,31 @@ static void let_heir_on(const lc_edge *edge) {
     lc_ledger_add(&heir->total, &edge->total);
     lc_ledger_add(&heir->saved, &edge->saved);
     heir->changed = true;
+    edge->over = true;
+    edge->changed = false;
+    for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
+      const lc_stream *stream = pipeline->feeds[f]->streams;
+      for (; stream != NULL; stream = stream->next) hand_over(stream, edge, heir);
+    }
     each_stream(pipeline, save_anew, heir);
+  }
+}
+
+/* Those that follow one another go on one after the other: the next one looks again. */
+static bool let_some_on(lc_pipeline *pipeline) {
+  bool any = false;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) {
+    lc_edge *edge = pipeline->edges[e];
+    if (edge == NULL || edge->over || edge->after != NULL || edge->graphs > 0 || edge->deliveries != NULL) continue;
+    let_heir_on(edge);
+    any = any || edge->over;
+  }
+  return any;
+}
+
+void lc_engine_let_heirs_on(lc_engine *engine) {
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    while (let_some_on(engine->pipelines[p])) continue;
   }
 }
 
@@ -179,13 +238,13 @@ void lc_edge_remove(lc_edge *edge) {
 /* Returns true when it is gone. */
 static bool reap_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
-  int64_t now_ns = lc_clock_mono();
-  if (edge->pipeline->leaving && now_ns >= edge->pipeline->leave_by_ns) force_edge(edge);
+  if (edge->pipeline->leaving || edge->graphs == 0) {
+    look_at_leaving(edge);
+    if (edge->forced || is_overdue(edge, lc_clock_mono())) force_edge(edge);
+  }
   if (edge->graphs > 0 || edge->after != NULL) return false;
-  if (edge->leave_by_ns == 0) edge->leave_by_ns = leave_by(engine);
-  if (now_ns >= edge->leave_by_ns) force_edge(edge);
   bool closed = lc_resource_state_of(&edge->sink->resource) == LC_RES_CLOSED; /* by somebody, in use */
-  if (closed && edge->deliveries != NULL) forget_deliveries(edge);
+  if (closed) give_up_deliveries(edge);
   if (edge->in_flight > 0 || edge->deliveries != NULL) return false;
   if (edge->quiet_at == 0) {
     each_stream(edge->pipeline, save_anew, edge);
@@ -203,13 +262,6 @@ static bool reap_edge(lc_edge *edge) {
 
 /* --- pipelines --- */
 
-static bool names(const lc_graph *graph, const lc_edge *edge) {
-  for (uint32_t e = 0; graph != NULL && e < graph->n_edges; e++) {
-    if (graph->edges[e] == edge) return true;
-  }
-  return false;
-}
-
 /* Returns true when nothing of it is left. */
 static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
   for (uint32_t f = 0; f < pipeline->n_feeds;) {
@@ -222,7 +274,7 @@ static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
     lc_edge *edge = pipeline->edges[e];
     if (edge == NULL || reap_edge(edge)) continue;
     any = true;
-    if (!names(pipeline->graph, edge)) *ret_left = true;
+    if (!lc_graph_names(pipeline->graph, edge)) *ret_left = true;
   }
   return pipeline->n_feeds == 0 && !any;
 }

@@ -93,9 +93,10 @@ static int match_pipelines(lc_reload *reload, lc_error *error) {
   return rc;
 }
 
-/* The live sink of the same identity. LC_EAGAIN while one of them closes. */
+/* The live sink of the same identity: the newest; those before it only drain. LC_EAGAIN while one of them closes. */
 static int match_sink(lc_reload *reload, lc_sink *described, lc_error *error) {
   const lc_engine *engine = reload->engine;
+  lc_resource *newest = NULL;
   for (uint32_t i = 0; i < engine->n_closing; i++) {
     if (same_identity(engine->closing[i], &described->resource)) return still_closing(engine->closing[i], error);
   }
@@ -103,8 +104,9 @@ static int match_sink(lc_reload *reload, lc_sink *described, lc_error *error) {
     lc_resource *live = &engine->sinks[i]->resource;
     if (!same_identity(live, &described->resource)) continue;
     if (lc_resource_state_of(live) == LC_RES_CLOSING) return still_closing(live, error);
-    if (adopts(reload, &described->resource, live)) return 0;
+    if (newest == NULL || live->id > newest->id) newest = live;
   }
+  if (newest != NULL) (void)adopts(reload, &described->resource, newest);
   return 0;
 }
 
@@ -127,7 +129,8 @@ static lc_feed *feed_of_identity(const lc_engine *engine, const lc_resource *mon
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     for (uint32_t f = 0; f < engine->pipelines[p]->n_feeds; f++) {
       lc_feed *feed = engine->pipelines[p]->feeds[f];
-      if (!same_identity(&feed->monitor->resource, monitor)) continue;
+      bool idle = feed->leaving && !feed->started && feed->after == NULL; /* it came with a reload that failed */
+      if (idle || !same_identity(&feed->monitor->resource, monitor)) continue;
       if (found == NULL || !feed->leaving) found = feed; /* the newest of several that follow one another */
     }
   }
@@ -145,13 +148,15 @@ static lc_edge *edge_to(const lc_pipeline *pipeline, const lc_sink *sink) {
   return NULL;
 }
 
-/* An edge of the same sink in the store that is still in use: a successor waits for it. */
+/* The newest edge of the same sink in the store that is still in use: a successor waits for it. */
 static lc_edge *edge_before(const lc_pipeline *pipeline, const lc_sink *sink) {
+  lc_edge *found = NULL;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *edge = pipeline->edges[e];
-    if (edge != NULL && same_identity(&edge->sink->resource, &sink->resource)) return edge;
+    if (edge == NULL || !same_identity(&edge->sink->resource, &sink->resource)) continue;
+    if (found == NULL || edge->sink->resource.id > found->sink->resource.id) found = edge;
   }
-  return NULL;
+  return found;
 }
 
 static int plan_edges(lc_reload *reload, plan *own, lc_error *error) {
@@ -350,12 +355,33 @@ static void add_feeds(plan *own) {
   own->feeds = NULL;
 }
 
+static bool is_new_edge(const plan *own, const lc_edge *edge) {
+  for (uint32_t e = 0; e < own->n_edges; e++) {
+    if (own->edges[e] == edge) return true;
+  }
+  return false;
+}
+
+/* Edges that drained come back: their rows may say IDLE by now. Returns whether there are any. */
+static bool revive_edges(const plan *own) {
+  bool any = false;
+  for (uint32_t e = 0; e < own->graph->n_edges; e++) {
+    lc_edge *edge = own->graph->edges[e];
+    edge->leave_by_ns = 0; /* when it leaves again, it has its time again */
+    any = any || edge->graphs == 1;
+  }
+  return any;
+}
+
 /* The new edges get what is read from now on. Nothing of a stream goes to them before its rows say so. */
 static void start_edges(const plan *own) {
-  for (uint32_t f = 0; own->n_edges > 0 && f < own->live->n_feeds; f++) {
+  bool any = revive_edges(own);
+  for (uint32_t f = 0; any && f < own->live->n_feeds; f++) {
     for (lc_stream *stream = own->live->feeds[f]->streams; stream != NULL; stream = stream->next) {
-      for (uint32_t e = 0; e < own->n_edges; e++) {
-        lc_cursor_start(stream, own->edges[e]->index, stream->delivered_to, &stream->delivered_mark);
+      for (uint32_t e = 0; e < own->graph->n_edges; e++) {
+        const lc_edge *edge = own->graph->edges[e];
+        if (edge->graphs > 1 || (!is_new_edge(own, edge) && stream->cursors[edge->index].first != NULL)) continue;
+        lc_cursor_start(stream, edge->index, stream->delivered_to, &stream->delivered_mark);
       }
       lc_stream_rows_changed(stream);
     }

@@ -50,7 +50,7 @@ int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     for (uint32_t e = 0; e < engine->pipelines[p]->n_edges; e++) {
       const lc_edge *edge = engine->pipelines[p]->edges[e];
-      if (edge == NULL) continue;
+      if (edge == NULL || edge->over) continue;
       lc_buf_adds(ret, comma);
       comma = ",";
       well = edge_audit(edge, ret) && well;

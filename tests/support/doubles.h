@@ -55,6 +55,8 @@ void double_sink_refuse(double_sink *sink, uint32_t number);
 void double_sink_release(double_sink *sink, double_policy policy); /* changes the policy and lets go */
 /* From now on each line ends with this label's value, " VALUE", when there is one. `name` is static. */
 void double_sink_show_label(double_sink *sink, const char *name);
+/* It writes there instead of into a text of its own. */
+void double_sink_into(double_sink *sink, struct lc_buf *text);
 /* All that it accepted, a line each, in order of arrival. */
 const char *double_sink_text(double_sink *sink);
 /* What reload asks of the live one; at first LC_FIT_SAME. `adopt` takes the policy over. */

@@ -211,6 +211,29 @@ static void test_a_removed_sink_that_takes_nothing_is_given_up(void **state) {
   run_end(&r);
 }
 
+/* Two pipelines that leave with the sink that takes nothing do not keep it for each other. */
+static void test_a_sink_that_two_pipelines_leave_is_given_up(void **state) {
+  run r;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  double_monitor_partition(r.monitor, "a", 1000);
+  r.runtime.drain_ms = 50;
+  run_start(&r, 0);
+  double_sink *dead = double_sink_create(r.test->registry, "dead", DOUBLE_HOLD);
+  double_monitor *other = double_monitor_create(r.test->registry, "other");
+  double_monitor_partition(other, "b", 1000);
+  lc_resource_retain(&double_sink_base(dead)->resource); /* reload_with releases it twice */
+  wanted wants[2] = {{"shop", monitor_again(&r, 1), NULL, {again(&r, "sink"), double_sink_base(dead)}, 2},
+                     {"other", double_monitor_base(other), NULL, {double_sink_base(dead)}, 1}};
+  assert_int_equal(reload_with(&r, wants, 2), 0);
+  wait_for(&r, 1000);
+  wanted want = {"shop", monitor_again(&r, 1), NULL, {again(&r, "sink")}, 1};
+  assert_int_equal(reload_with(&r, &want, 1), 0);
+  run_until(&r, one_sink_left);
+  run_until(&r, one_pipeline_left);
+  run_end(&r);
+}
+
 static bool all_settled(run *self) { return double_monitor_settled(self->monitor) == 1; }
 
 static void test_a_replaced_monitor_goes_on_where_the_former_ended(void **state) {
@@ -265,6 +288,28 @@ static void test_a_replaced_sink_drains_beside_its_successor(void **state) {
   lc_resource_release(&r.bases[0]->resource);
   r.bases[0] = double_sink_base(next);
   run_until(&r, one_sink_left);
+  end_healthy(&r);
+}
+
+/* A sink that left before the end of a source does not keep its monitor from hearing that all is settled. */
+static void test_a_source_settles_without_the_sink_that_left(void **state) {
+  run r;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  double_sink *leaves = run_with_sink(&r, "leaves", DOUBLE_HOLD);
+  double_monitor_partition(r.monitor, "a", 1000);
+  double_monitor_jobs(r.monitor, 2);
+  run_start(&r, 0);
+  wait_for(&r, 100);
+  wanted want = {"shop", monitor_again(&r, 1), NULL, {again(&r, "sink")}, 1};
+  assert_int_equal(reload_with(&r, &want, 1), 0);
+  double_monitor_jobs(r.monitor, UINT32_MAX);
+  wait_for(&r, 1000);
+  double_sink_release(leaves, DOUBLE_AT_ONCE);
+  lc_resource_release(&r.bases[1]->resource);
+  r.n_sinks = 1;
+  run_until(&r, one_sink_left);
+  run_until(&r, all_settled);
   end_healthy(&r);
 }
 
@@ -328,6 +373,8 @@ int main(void) {
       lc_test_case(test_a_replaced_monitor_goes_on_where_the_former_ended),
       lc_test_case(test_a_monitor_moves_to_another_pipeline),
       lc_test_case(test_a_replaced_sink_drains_beside_its_successor),
+      lc_test_case(test_a_sink_that_two_pipelines_leave_is_given_up),
+      lc_test_case(test_a_source_settles_without_the_sink_that_left),
       lc_test_case(test_failure_changes_nothing),
       lc_test_case(test_memory_that_runs_short_changes_nothing),
   };
