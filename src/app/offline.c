@@ -55,14 +55,10 @@ static int add_edge(audit *self, const char *edge) {
   add_name(self->ret, "pipeline", edge, pipeline);
   add_name(self->ret, "sink", sink, strlen(sink));
   (void)lc_ledger_json(&ledger, self->ret);
-  lc_buf_addf(self->ret, ",\"in_flight\":0,\"balanced\":%s,\"reasons\":[", balanced ? "true" : "false");
-  if (!balanced) lc_buf_adds(self->ret, "\"the ledger does not balance: a record was lost or counted twice\"");
-  if (ledger.abandoned_bytes > 0) {
-    lc_buf_addf(self->ret, "%s\"%llu bytes of sources vanished before they were read\"", balanced ? "" : ",",
-                (unsigned long long)ledger.abandoned_bytes);
-  }
-  lc_buf_adds(self->ret, "]}");
-  self->healthy = self->healthy && balanced && ledger.abandoned_bytes == 0;
+  lc_buf_addf(self->ret, ",\"in_flight\":0,\"balanced\":%s,\"reasons\":", balanced ? "true" : "false");
+  bool well = lc_ledger_reasons(&ledger, 0, self->ret);
+  lc_buf_addc(self->ret, '}');
+  self->healthy = self->healthy && well;
   return 0;
 }
 

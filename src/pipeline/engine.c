@@ -348,6 +348,7 @@ void lc_engine_destroy(lc_engine *engine) {
   for (uint32_t p = 0; p < engine->n_pipelines; p++) lc_pipeline_release(engine->pipelines[p]);
   for (uint32_t i = 0; i < engine->n_closing; i++) lc_resource_release(engine->closing[i]);
   free(engine->closing);
+  lc_engine_forget_gone(engine, NULL);
   while (engine->forgets != NULL) {
     lc_forget *forget = engine->forgets;
     engine->forgets = forget->next;

@@ -167,6 +167,8 @@ void lc_pipeline_leave(lc_pipeline *pipeline);
 /* Takes an edge that no graph names, and that never had anything, out of its pipeline. */
 void lc_edge_remove(lc_edge *edge);
 void lc_engine_reap_soon(lc_engine *engine);
+/* An edge of that key is there again, with its ledger; NULL: all of them are let go of. */
+void lc_engine_forget_gone(lc_engine *engine, const char *key);
 /* Nothing is under way any more: sinks that took the place of others have the rows for themselves. */
 void lc_engine_let_heirs_on(lc_engine *engine);
 
@@ -180,6 +182,13 @@ typedef enum lc_engine_phase {
   LC_ENGINE_DONE
 } lc_engine_phase;
 
+/* The ledger of an edge that left with something given up. */
+typedef struct lc_gone {
+  char *key, *sink; /* owned: the edge's key, its sink's name */
+  lc_ledger ledger;
+  struct lc_gone *next;
+} lc_gone;
+
 struct lc_engine {
   lc_runtime *runtime; /* borrowed */
   lc_pipeline **pipelines; /* counted */
@@ -189,6 +198,8 @@ struct lc_engine {
   lc_resource **closing; /* counted: sinks that left, until they are closed; owned */
   uint32_t n_closing;
   bool leaving; /* something drains: lc_engine_reap looks at it */
+  lc_gone *gone; /* owned; one per edge that gave something up, at most so many as leave.c says */
+  uint32_t n_gone;
   lc_dlq *dlq;  /* owned */
   struct lc_dead_job *dead_first, *dead_last; /* dead letters to write, in order */
   bool dead_running, dead_failed;

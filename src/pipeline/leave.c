@@ -4,6 +4,7 @@
  * it any more, it holds nothing, and a commit after that has all of it; a pipeline after its feeds and edges. An edge
  * whose sink took nothing for 30 seconds, and serves nobody else, gives up what it holds, counted as abandoned. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,6 +12,7 @@
 
 #define DRAIN_MS 30000u
 #define REAP_EVERY_MS 2u
+#define GONE_MOST 64u /* ledgers of edges that gave something up; the store has all of them */
 
 static void on_reap(uv_timer_t *timer) { lc_engine_reap(timer->data); }
 
@@ -230,6 +232,41 @@ void lc_engine_let_heirs_on(lc_engine *engine) {
   }
 }
 
+void lc_engine_forget_gone(lc_engine *engine, const char *key) {
+  lc_gone **link = &engine->gone;
+  while (*link != NULL) {
+    lc_gone *gone = *link;
+    if (key != NULL && strcmp(gone->key, key) != 0) {
+      link = &gone->next;
+      continue;
+    }
+    *link = gone->next;
+    engine->n_gone--;
+    free(gone->key);
+    free(gone->sink);
+    free(gone);
+  }
+}
+
+/* Its ledger goes with it, but not what was lost. */
+static void note_gone(const lc_edge *edge) {
+  lc_engine *engine = edge->pipeline->engine;
+  if (edge->over || engine->n_gone == GONE_MOST || (edge->total.abandoned == 0 && edge->total.abandoned_bytes == 0)) {
+    return;
+  }
+  lc_gone *gone = calloc(1, sizeof *gone);
+  if (gone == NULL) return; /* it was logged, and is in the store */
+  *gone = (lc_gone){strdup(edge->key), strdup(edge->sink->resource.name), edge->total, engine->gone};
+  if (gone->key == NULL || gone->sink == NULL) {
+    free(gone->key);
+    free(gone->sink);
+    free(gone);
+    return;
+  }
+  engine->gone = gone;
+  engine->n_gone++;
+}
+
 void lc_edge_remove(lc_edge *edge) {
   let_sink_go(edge->pipeline->engine, edge);
   lc_edge_destroy(edge);
@@ -256,6 +293,7 @@ static bool reap_edge(lc_edge *edge) {
     return false;
   }
   let_heir_on(edge);
+  note_gone(edge);
   lc_edge_remove(edge);
   return true;
 }

@@ -51,6 +51,25 @@ bool lc_ledger_balanced(const lc_ledger *ledger, uint64_t in_flight) {
   return ledger->read + ledger->created == out;
 }
 
+bool lc_ledger_reasons(const lc_ledger *ledger, uint64_t in_flight, lc_buf *ret) {
+  size_t before = ret->len;
+  lc_buf_addc(ret, '[');
+  if (!lc_ledger_balanced(ledger, in_flight)) {
+    lc_buf_adds(ret, "\"the ledger does not balance: a record was lost or counted twice\"");
+  }
+  if (ledger->abandoned > 0) {
+    lc_buf_addf(ret, "%s\"%llu records were given up, since their sink took nothing for too long after a reload "
+                "removed it\"", ret->len > before + 1 ? "," : "", (unsigned long long)ledger->abandoned);
+  }
+  if (ledger->abandoned_bytes > 0) {
+    lc_buf_addf(ret, "%s\"%llu bytes of sources vanished before they were read\"", ret->len > before + 1 ? "," : "",
+                (unsigned long long)ledger->abandoned_bytes);
+  }
+  bool none = ret->len == before + 1;
+  lc_buf_addc(ret, ']');
+  return none;
+}
+
 static int term_json(void *arg, const char *name, uint64_t *value) {
   lc_buf *ret = arg;
   return lc_buf_addf(ret, "%s\"%s\":%llu", strcmp(name, "read") == 0 ? "" : ",", name, (unsigned long long)*value);

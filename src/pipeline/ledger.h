@@ -28,6 +28,8 @@ typedef struct lc_ledger {
 void lc_ledger_add(lc_ledger *ledger, const lc_ledger *more);
 /* What happened to a batch that a sink sees whole. */
 void lc_ledger_add_tally(lc_ledger *ledger, const lc_tally *tally);
+/* Appends the reasons why it is not well, as a JSON array of strings; returns whether there is none. */
+bool lc_ledger_reasons(const lc_ledger *ledger, uint64_t in_flight, lc_buf *ret);
 bool lc_ledger_balanced(const lc_ledger *ledger, uint64_t in_flight);
 /* The members of a JSON object, without braces. */
 int lc_ledger_json(const lc_ledger *ledger, lc_buf *ret);

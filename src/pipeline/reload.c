@@ -392,6 +392,7 @@ static void commit_live(plan *own) {
   lc_pipeline *live = own->live;
   uint32_t before = live->n_feeds;
   start_edges(own);
+  for (uint32_t e = 0; e < own->n_edges; e++) lc_engine_forget_gone(live->engine, own->edges[e]->key);
   lc_graph_release(live->graph);
   live->graph = own->graph;
   own->graph = NULL;
@@ -437,6 +438,7 @@ void lc_reload_commit(lc_reload *reload) {
   for (uint32_t i = 0; i < reload->n; i++) {
     lc_pipeline *pipeline = reload->plans[i].described;
     if (reload->plans[i].live != NULL) continue;
+    for (uint32_t e = 0; e < pipeline->n_edges; e++) lc_engine_forget_gone(engine, pipeline->edges[e]->key);
     add_pipeline(engine, pipeline);
     for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
       if (pipeline->feeds[f]->after == NULL) lc_feed_start(pipeline->feeds[f]);

@@ -8,23 +8,14 @@ static int string_member(lc_buf *ret, const char *key, const char *value) {
   return lc_buf_add_json_string(ret, value, strlen(value));
 }
 
-/* Appends the reasons why an edge is not well, as JSON strings; returns whether the ledger balances. */
+/* Appends the reasons why an edge is not well; returns whether it is. */
 static bool edge_reasons(const lc_edge *edge, uint64_t in_flight, lc_buf *ret) {
-  bool balanced = lc_ledger_balanced(&edge->total, in_flight);
-  lc_buf_adds(ret, "\"reasons\":[");
-  const char *comma = "";
-  if (!balanced) {
-    lc_buf_adds(ret, "\"the ledger does not balance: a record was lost or counted twice\"");
-    comma = ",";
-  }
-  if (edge->total.abandoned_bytes > 0) {
-    lc_buf_addf(ret, "%s\"%llu bytes of sources vanished before they were read\"", comma,
-                (unsigned long long)edge->total.abandoned_bytes);
-    comma = ",";
-  }
-  if (edge->pipeline->gaps > 0) lc_buf_addf(ret, "%s\"ranges of a source did not touch\"", comma);
-  lc_buf_addc(ret, ']');
-  return balanced && edge->total.abandoned_bytes == 0 && edge->pipeline->gaps == 0;
+  lc_buf_adds(ret, "\"reasons\":");
+  bool well = lc_ledger_reasons(&edge->total, in_flight, ret);
+  if (edge->pipeline->gaps == 0 || ret->failed) return well;
+  ret->len--; /* the bracket */
+  lc_buf_addf(ret, "%s\"ranges of a source did not touch\"]", well ? "" : ",");
+  return false;
 }
 
 static bool edge_audit(const lc_edge *edge, lc_buf *ret) {
@@ -43,6 +34,22 @@ static bool edge_audit(const lc_edge *edge, lc_buf *ret) {
   return well;
 }
 
+/* What left with something given up: it is named no more, and must show all the same. */
+static bool gone_audit(const lc_gone *gone, lc_buf *ret) {
+  size_t pipeline = strcspn(gone->key, "/");
+  lc_buf_adds(ret, "{\"pipeline\":");
+  lc_buf_add_json_string(ret, gone->key, pipeline);
+  lc_buf_addc(ret, ',');
+  string_member(ret, "sink", gone->sink);
+  lc_buf_addc(ret, ',');
+  lc_ledger_json(&gone->ledger, ret);
+  lc_buf_addf(ret, ",\"in_flight\":0,\"discarded\":0,\"balanced\":%s,\"reasons\":",
+              lc_ledger_balanced(&gone->ledger, 0) ? "true" : "false");
+  bool well = lc_ledger_reasons(&gone->ledger, 0, ret);
+  lc_buf_addc(ret, '}');
+  return well;
+}
+
 int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced) {
   bool well = true;
   const char *comma = "";
@@ -55,6 +62,11 @@ int lc_engine_audit(lc_engine *engine, lc_buf *ret, bool *ret_balanced) {
       comma = ",";
       well = edge_audit(edge, ret) && well;
     }
+  }
+  for (const lc_gone *gone = engine->gone; gone != NULL; gone = gone->next) {
+    lc_buf_adds(ret, comma);
+    comma = ",";
+    well = gone_audit(gone, ret) && well;
   }
   lc_buf_addf(ret, "],\"commits\":%llu,\"commit_failures\":%llu,\"healthy\":%s}", (unsigned long long)engine->commits,
               (unsigned long long)engine->commit_failures, well && !engine->commit_failed ? "true" : "false");

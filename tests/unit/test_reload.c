@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "support/run.h"
 
@@ -193,6 +194,18 @@ static void test_a_removed_sink_drains_then_closes(void **state) {
   end_healthy(&r);
 }
 
+/* Its ledger shows once, balances, and is no good news. */
+static void assert_given_up(run *r) {
+  bool healthy = true;
+  char *text = run_audit(r, &healthy);
+  assert_false(healthy);
+  run_assert_in(text, "1000 records were given up");
+  run_assert_in(text, "\"sink\":\"dead\"");
+  assert_null(strstr(strstr(text, "\"sink\":\"dead\"") + 1, "\"sink\":\"dead\""));
+  assert_null(strstr(text, "does not balance"));
+  free(text);
+}
+
 static void test_a_removed_sink_that_takes_nothing_is_given_up(void **state) {
   run r;
   run_begin(&r, *state, false);
@@ -208,6 +221,10 @@ static void test_a_removed_sink_that_takes_nothing_is_given_up(void **state) {
   lc_resource_release(&r.bases[1]->resource);
   r.n_sinks = 1;
   run_until(&r, one_sink_left);
+  assert_given_up(&r);
+  wanted back = {"shop", monitor_again(&r, 1), NULL, {again(&r, "sink"), again(&r, "dead")}, 2};
+  assert_int_equal(reload_with(&r, &back, 1), 0); /* it has its ledger again, from the store */
+  assert_given_up(&r);
   run_end(&r);
 }
 
