@@ -441,3 +441,32 @@ def test_watch_reloads_what_was_saved(lc, save):
     wait_until(lambda: daemon.text().count('"generation":4'), what="a reload of what was mended")
     lc.finish(daemon)
     assert [r.get("tag", r.get("other")) for r in ndjson(lc.read("out/all.ndjson"))] == [1, 2, 2]
+
+
+def swap_link(folder, target):
+    """As Kubernetes exchanges the files of a volume."""
+    os.symlink(target, folder / "..data_tmp")
+    os.rename(folder / "..data_tmp", folder / "..data")
+
+
+def test_watch_sees_links_that_are_exchanged_and_folders_that_come_back(lc):
+    head = 'local logcap = require "logcap"\nlocal tag = require "lib.tag"\n'
+    lc.file.write_text(head + pipeline(stages="function(rec) rec.tag = tag end", sink='path = "out/all.ndjson"'))
+    lib = lc.path("lib")
+    lc.write("lib/..1/tag.lua", "return 1")
+    swap_link(lib, "..1")
+    os.symlink("..data/tag.lua", lib / "tag.lua")
+    daemon = lc.start("--watch").ready()
+    lc.write("lib/..2/tag.lua", "return 2")
+    swap_link(lib, "..2")
+    wait_until(lambda: daemon.text().count('"generation":2'), what="a reload of what the link leads to")
+    lc.path("lib/..2/tag.lua").write_text("return 3")  # behind the link
+    wait_until(lambda: daemon.text().count('"generation":3'), what="a reload of what was written there")
+    os.rename(lib, lc.path("away"))
+    lib.mkdir()
+    lc.write("lib/tag.lua", "return 4")
+    wait_until(lambda: daemon.text().count('"generation":4'), what="a reload of the new folder")
+    lc.append("in/a.log", "a\n")
+    lc.wait_delivered(1)
+    lc.finish(daemon)
+    assert [r["tag"] for r in ndjson(lc.read("out/all.ndjson"))] == [4]
