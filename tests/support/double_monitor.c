@@ -19,6 +19,7 @@ struct double_monitor {
   lc_runtime *runtime;
   partition partitions[PARTITIONS];
   uint32_t n_partitions, per_batch, settled, refills, train, jobs;
+  uint32_t adopted_batch; /* per_batch from the next job on; 0: as it is */
   bool started, stopping, finished, forgets;
   lc_fit fit;
   struct job *job;
@@ -159,6 +160,8 @@ static void next_job(double_monitor *self) {
   task->empty = batch;
   for (uint32_t i = 1; i < self->train && batch != NULL; i++) batch = batch->next = lc_feed_take(self->base.feed);
   self->job = task;
+  if (self->adopted_batch != 0) self->per_batch = self->adopted_batch;
+  self->adopted_batch = 0;
   self->jobs--;
   lc_carrier_begin(self->base.feed, &task->carrier);
   lc_require(uv_queue_work(self->runtime->loop, &task->work, fill, filled) == 0);
@@ -225,7 +228,7 @@ static lc_fit fit(const lc_resource *res, const lc_resource *described) {
 }
 
 static void adopt(lc_resource *res, lc_resource *described) {
-  ((double_monitor *)res)->per_batch = ((double_monitor *)described)->per_batch;
+  ((double_monitor *)res)->adopted_batch = ((double_monitor *)described)->per_batch; /* a job reads the other one */
 }
 
 static const lc_resource_ops resource_ops = {.close = close_it, .destroy = destroy, .fit = fit, .adopt = adopt};
