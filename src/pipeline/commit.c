@@ -83,6 +83,9 @@ static bool is_saved(const lc_edge *edge) {
   return state == LC_RES_OPEN || state == LC_RES_CLOSING;
 }
 
+/* What is given up is counted all the same. */
+bool lc_edge_counts(const lc_edge *edge) { return edge->forced || is_saved(edge); }
+
 /* An edge that no graph names has all of the source that it will ever have. */
 static bool left(const lc_edge *edge, const lc_cursor *cursor) { return edge->graphs == 0 && cursor->first == NULL; }
 
@@ -119,7 +122,7 @@ static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_
   }
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *edge = pipeline->edges[e];
-    if (edge == NULL || !edge->changed || !is_saved(edge)) continue;
+    if (edge == NULL || !edge->changed || !lc_edge_counts(edge)) continue;
     int rc = lc_ledger_save(&edge->saved, edge->key, changes);
     if (rc != 0) return rc;
     edge->changed = false;
@@ -224,7 +227,7 @@ static bool anything_active(const lc_engine *engine) {
     if (pipeline->active != NULL) return true;
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
       const lc_edge *edge = pipeline->edges[e];
-      if (edge != NULL && edge->changed && is_saved(edge)) return true;
+      if (edge != NULL && edge->changed && lc_edge_counts(edge)) return true;
     }
   }
   return false;

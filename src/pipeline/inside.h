@@ -286,6 +286,7 @@ void lc_stream_note_new(lc_stream *stream);
 void lc_stream_rows_changed(lc_stream *stream);
 void lc_engine_commit_soon(lc_engine *engine, uint64_t within_ms);
 bool lc_engine_uncommitted(const lc_engine *engine);
+bool lc_edge_counts(const lc_edge *edge); /* whether a commit saves its ledger */
 
 /* feed.c */
 lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor);

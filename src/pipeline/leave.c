@@ -288,7 +288,7 @@ static bool reap_edge(lc_edge *edge) {
     edge->quiet_at = engine->commits + 1 + engine->commit_running;
     lc_engine_commit_soon(engine, 0);
   }
-  if (engine->commits < edge->quiet_at || (edge->changed && !closed)) {
+  if (engine->commits < edge->quiet_at || (edge->changed && lc_edge_counts(edge))) {
     lc_engine_commit_soon(engine, 0);
     return false;
   }
