@@ -27,6 +27,7 @@ struct lc_reloader {
   uv_thread_t thread;
   bool running; /* a reload is under way; the thread may be done already */
   bool joined;
+  _Atomic bool cancelled; /* logcap stops: the load shall end */
   bool wanted; /* and another one was asked for meanwhile */
   waiter *now, *next; /* owned: of the reload under way, and of the one after it */
   lc_reload_stats stats;
@@ -134,7 +135,8 @@ static void on_again(uv_timer_t *timer) { try_exchange(timer->data); }
 static void load(void *arg) {
   lc_reloader *self = arg;
   const lc_cli *cli = self->app->cli;
-  const lc_generation_options options = {.allow = cli->allow, .n_allow = cli->n_allow, .loop = &self->app->loop};
+  const lc_generation_options options = {.allow = cli->allow, .n_allow = cli->n_allow, .loop = &self->app->loop,
+                                         .cancel = &self->cancelled};
   int64_t began_ns = lc_clock_mono();
   self->rc = lc_generation_load(cli->files, cli->n_files, self->app->registry, &options, &self->generation,
                                 &self->error);
@@ -197,10 +199,11 @@ static void handle_gone(uv_handle_t *handle) {
   if (--self->handles == 0) lc_resource_closed(&self->resource);
 }
 
-/* A load that is under way is waited for: it ends by its own limit. */
+/* A load that is under way ends at once, but for a long call of a C function. */
 static void close_reloader(lc_resource *res) {
   lc_reloader *self = (lc_reloader *)res;
   const lc_reload_outcome refused = {.message = "logcap is stopping", .generation = self->stats.generation};
+  atomic_store(&self->cancelled, true);
   if (self->running && !self->joined) (void)uv_thread_join(&self->thread);
   if (self->generation != NULL) drop_generation(self);
   self->running = false;

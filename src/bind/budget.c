@@ -87,8 +87,13 @@ static void complain(lc_state *state, lc_budget_call *call) {
                    stage != NULL ? stage->resource.name : "");
 }
 
+static bool is_cancelled(const lc_state *state, const lc_budget_call *call) {
+  return call->kind == LC_BUDGET_LOAD && state->budget.cancel != NULL && atomic_load(state->budget.cancel);
+}
+
 /* Looks at the clock for one of the calls in hand; true when it is past its limit. */
 static bool look_at(lc_state *state, lc_budget_call *call) {
+  if (is_cancelled(state, call)) return call->late = true;
   if (call->limit_ns == 0) return false;
   uint64_t serial = serial_of(state, call);
   int64_t now = now_of(call);
@@ -141,12 +146,16 @@ static _Noreturn void raise_why(lua_State *L, const lc_budget_call *call) {
   __builtin_unreachable();
 }
 
-static _Noreturn void raise_late(lua_State *L, lc_budget_call *call) {
+static _Noreturn void raise_late(lua_State *L, const lc_state *state, lc_budget_call *call) {
   static const char *const what[] = {"this record has been in hand for", "this call has taken",
                                      "it has been loading for"};
   char where[LC_WHERE_MAX];
   if (call->why[0] != '\0') raise_why(L, call);
   lc_state_where_at(L, 0, where);
+  if (is_cancelled(state, call)) {
+    snprintf(call->why, sizeof call->why, "%s: loading is given up: logcap stops", where);
+    raise_why(L, call);
+  }
   snprintf(call->why, sizeof call->why, "%s: %s %.2f s, longer than %.15g s, and is stopped here; is this a loop "
            "without an end?", where, what[call->kind], (double)(now_of(call) - call->since_ns) / 1e9,
            (double)call->limit_ns / 1e9);
@@ -192,7 +201,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     call->starved = lc_heap_collect(&state->heap, L);
     call->hungry = false;
   }
-  if (late != NULL) raise_late(L, late);
+  if (late != NULL) raise_late(L, state, late);
   if (call->starved) raise_starved(L, state, call);
   calm(state);
 }
@@ -204,7 +213,7 @@ void lc_budget_check(lua_State *L) {
   lc_budget_call *call = state->budget.call;
   if (!is_owner(state)) look(state);
   lc_budget_call *late = find_late(state, call);
-  if (late != NULL) raise_late(L, late);
+  if (late != NULL) raise_late(L, state, late);
   if (call != NULL && call->starved) raise_starved(L, state, call);
 }
 

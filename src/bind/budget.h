@@ -64,6 +64,7 @@ typedef struct lc_budget {
   volatile bool busy;            /* hooks are being changed */
   bool bounded;                  /* a stage has a limit of its own */
   bool off;                      /* nothing has a limit: there is no hook, and machine code has no exit checks */
+  const _Atomic bool *cancel;    /* borrowed: set by another thread, a load ends at once; NULL: none does */
   int64_t time_ns, load_ns;      /* limits where a stage or a caller says nothing else */
   _Atomic int64_t overdue_since_ns; /* monotonic: since when the call in hand is past its time; 0: it is not */
   _Atomic uint64_t stuck;           /* calls that could not be interrupted for 2 s */

@@ -166,7 +166,10 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
   };
   generation->doubles = options->doubles;
   int rc = lc_state_create(&state_options, &generation->state, error);
-  if (rc == 0) generation->state->generation = generation;
+  if (rc == 0) {
+    generation->state->generation = generation;
+    generation->state->budget.cancel = options->cancel;
+  }
   for (size_t i = 0; i < n && rc == 0; i++) rc = load_file(generation, files[i], options->load_ns, error);
   if (rc == 0 && generation->n_pipelines == 0) {
     rc = lc_error_set(error, LC_EINVAL, "%s: no pipeline is made, here or in another file", files[0]);
@@ -176,6 +179,7 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
     lc_generation_destroy(generation);
     return rc;
   }
+  generation->state->budget.cancel = NULL;
   generation->doubles = NULL;
   generation->state->generation = NULL; /* functions that run later make no pipelines */
   *ret = generation;

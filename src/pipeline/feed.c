@@ -342,7 +342,7 @@ uint32_t lc_feed_block_size(const lc_feed *feed) { return lc_batch_pool_block_si
 lc_batch *lc_feed_take(lc_feed *feed) {
   lc_pipeline *pipeline = feed->pipeline;
   lc_engine_phase phase = pipeline->engine->phase;
-  if (pipeline->paused && !feed->stop_asked) return NULL; /* lc_engine_pause gives room when it goes on */
+  if (pipeline->paused && !feed->stop_asked && !feed->leaving) return NULL; /* lc_engine_pause gives room again */
   if (pipeline->failed || feed->stopped || (phase != LC_ENGINE_RUNS && phase != LC_ENGINE_STOPS)) return NULL;
   lc_batch *batch = lc_batch_pool_take(pipeline->pool);
   if (batch == NULL) {

@@ -52,6 +52,9 @@ static const adoption *find_adoption(const lc_reload *reload, const lc_resource 
 static bool adopts(lc_reload *reload, lc_resource *described, lc_resource *live) {
   const adoption *old = find_adoption(reload, described);
   if (old != NULL) return old->live == live;
+  for (uint32_t i = 0; i < reload->n_adoptions; i++) {
+    if (reload->adoptions[i].live == live) return false; /* two that were one: only the first goes on */
+  }
   lc_fit fit = fit_of(live, described);
   if (fit == LC_FIT_REPLACE) return false;
   reload->adoptions[reload->n_adoptions++] = (adoption){described, live, fit};

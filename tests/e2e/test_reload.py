@@ -6,7 +6,7 @@ import collections
 import json
 import os
 import pathlib
-import random
+import signal
 import statistics
 import subprocess
 import threading
@@ -396,6 +396,35 @@ def test_a_failed_load_leaves_no_resource(lc):
     lc.pipeline(pipeline(stages="logcap.json {}, function(rec) end") + "error 'late'")
     reload(lc, code=1)
     wait_until(lambda: [(r["kind"], r["name"]) for r in lc.status()["resources"]] == before, what="the resources of before")
+    lc.finish(daemon)
+
+
+def test_a_stop_does_not_wait_for_a_load(lc):
+    lc.pipeline(pipeline())
+    daemon = lc.start().ready()
+    lc.pipeline("while true do end")
+    asked = subprocess.Popen(lc.command("reload"), stderr=subprocess.PIPE, text=True)
+    daemon.wait_log("loading the pipeline files")
+    began = time.monotonic()
+    lc.finish(daemon)
+    assert time.monotonic() - began < 5
+    assert asked.wait(10) == 1 and "logcap is stopping" in asked.stderr.read()
+    asked.stderr.close()
+
+
+def test_many_ask_at_once(lc):
+    """Hangups and commands in a storm: each is answered, and files are loaded as often as is needed."""
+    lc.write("in/a.log", "a\n")
+    lc.pipeline(pipeline())
+    daemon = lc.start().ready()
+    for _ in range(1000):
+        daemon.process.send_signal(signal.SIGHUP)
+    asked = [subprocess.Popen(lc.command("reload"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+             for _ in range(10)]
+    for process in asked:
+        assert process.wait(30) == 0, process.stderr.read()
+        process.stderr.close()
+    lc.wait_delivered(1)
     lc.finish(daemon)
 
 
