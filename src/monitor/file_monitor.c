@@ -54,15 +54,16 @@ static void close_rest(lc_file_monitor *monitor) {
 void lc_file_check_stopped(lc_file_monitor *monitor) {
   if (!monitor->stopping || monitor->jobs > 0 || monitor->n_closing > 0) return;
   if (monitor->resolve != NULL || monitor->sweep != NULL) return;
+  if (monitor->closing) {
+    close_rest(monitor);
+    return;
+  }
   if (monitor->closed_rest) {
     monitor->closed_rest = false;
     atomic_store(&monitor->base.resource.descriptors, 0);
     lc_resource_closed(&monitor->base.resource);
-    return;
   }
-  if (monitor->closing) {
-    close_rest(monitor);
-  } else if (!monitor->stopped && monitor->stop_asked) {
+  if (!monitor->stopped && monitor->stop_asked) { /* also when somebody closed it in use, before it was to stop */
     monitor->stopped = true;
     lc_monitor_stopped(&monitor->base);
   }

@@ -121,7 +121,7 @@ static bool start_job(stdin_monitor *monitor) {
 
 /* What was taken from a pipe and not given out, an open group or an unfinished line, is nowhere else. */
 static void give_out_rest(stdin_monitor *monitor) {
-  if (!monitor->stop_asked || monitor->busy || monitor->ended || monitor->rest_len == 0) return;
+  if (!monitor->stopping || monitor->busy || monitor->ended || monitor->rest_len == 0) return;
   monitor->busy = start_job(monitor);
   if (monitor->busy) return;
   lc_log(LC_LOG_ERROR, LOG, "stopped before all that was read could be delivered", LC_I("bytes", monitor->rest_len));
@@ -325,7 +325,7 @@ static void close_rest(stdin_monitor *monitor) {
     monitor->n_closing++;
     uv_close((uv_handle_t *)&monitor->timer, on_closed);
   }
-  monitor->poll_open = monitor->timer_open = false;
+  monitor->poll_open = monitor->timer_open = monitor->polling = false;
 }
 
 static void check_stopped(stdin_monitor *monitor) {
@@ -349,6 +349,7 @@ static void close_monitor(lc_resource *res) {
   stdin_monitor *monitor = (stdin_monitor *)res;
   monitor->stopping = monitor->closing = true;
   forget_described(monitor);
+  give_out_rest(monitor); /* when somebody closed it in use */
   check_stopped(monitor);
 }
 
