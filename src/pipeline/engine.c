@@ -105,6 +105,7 @@ static void on_once_check(uv_timer_t *timer) {
   const lc_edge *edge = stalled_edge(engine);
   bool stalls = settled == engine->once_settled && (edge != NULL || engine->dead_failed);
   engine->once_settled = settled;
+  lc_engine_wake(engine); /* a monitor may have been closed in use */
   if (!stalls) return;
   snprintf(engine->result.message, sizeof engine->result.message, "%s %s took nothing for a long time",
            edge != NULL ? "sink" : "the dead-letter queue of", edge != NULL ? edge->sink->resource.name : "logcap");
@@ -128,6 +129,7 @@ void lc_engine_start(lc_engine *engine, void (*finished)(void *arg, const lc_eng
 }
 
 void lc_feed_start(lc_feed *feed) {
+  if (lc_resource_state_of(&feed->monitor->resource) != LC_RES_OPEN) return; /* somebody closed it, while it waited */
   feed->started = true;
   feed->monitor->ops->start(feed->monitor);
 }
@@ -164,9 +166,22 @@ static void stop_monitors(lc_pipeline *pipeline) {
   for (uint32_t i = 0; i < pipeline->n_feeds; i++) lc_feed_stop(pipeline->feeds[i]);
 }
 
+/* Its monitors that were closed before they had finished. */
+static uint32_t closed_unread(const lc_pipeline *pipeline) {
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < pipeline->n_feeds; i++) {
+    const lc_feed *feed = pipeline->feeds[i];
+    n += !feed->finished && atomic_load(&feed->monitor->resource.close_asked);
+  }
+  return n;
+}
+
 static void begin_stop(lc_engine *engine) {
   engine->phase = LC_ENGINE_STOPS;
-  for (uint32_t p = 0; p < engine->n_pipelines; p++) stop_monitors(engine->pipelines[p]);
+  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+    if (engine->runtime->once) engine->result.unread += closed_unread(engine->pipelines[p]);
+    stop_monitors(engine->pipelines[p]);
+  }
   lc_engine_wake(engine);
 }
 
@@ -200,7 +215,13 @@ static bool all_feeds(const lc_engine *engine, bool (*says)(const lc_feed *feed)
   return true;
 }
 
-static bool is_over(const lc_feed *feed) { return feed->finished || feed->leaving || feed->pipeline->failed; }
+static bool is_closed(const lc_resource *res) { return lc_resource_state_of(res) == LC_RES_CLOSED; }
+
+/* A `once` run does not wait for what a monitor that was closed in use would have read. */
+static bool is_over(const lc_feed *feed) {
+  bool closed = feed->pipeline->engine->runtime->once && is_closed(&feed->monitor->resource);
+  return feed->finished || feed->leaving || feed->pipeline->failed || closed;
+}
 static bool is_stopped(const lc_feed *feed) { return feed->stopped; }
 
 static uint64_t unacked(const lc_engine *engine) {
@@ -244,12 +265,15 @@ void lc_engine_close_parts(lc_engine *engine) {
     for (uint32_t i = 0; graph != NULL && i < graph->n_stages; i++) lc_resource_close(&graph->stages[i]->resource);
     lc_resource_close(&pipeline->resource);
   }
-  for (uint32_t i = 0; i < engine->n_sinks; i++) lc_resource_close(&engine->sinks[i]->resource);
+  for (uint32_t i = 0; i < engine->n_sinks; i++) {
+    lc_sink *sink = engine->sinks[i];
+    bool waits = lc_resource_state_of(&sink->resource) == LC_RES_CLOSING; /* for a commit, as nobody makes any more */
+    if (waits && sink->ops->committed != NULL) sink->ops->committed(sink, false);
+    lc_resource_close(&sink->resource);
+  }
   uv_timer_start(&engine->tick_timer, on_close_tick, 0, CLOSE_POLL_MS);
   lc_engine_wake(engine);
 }
-
-static bool is_closed(const lc_resource *res) { return lc_resource_state_of(res) == LC_RES_CLOSED; }
 
 static bool parts_closed(const lc_engine *engine) {
   for (uint32_t i = 0; i < engine->n_sinks; i++) {
