@@ -163,6 +163,7 @@ static int init_resource(lua_State *L, int index, lua_stage *lua, const lc_lua_s
 int lc_lua_stage_create(lua_State *L, int index, const lc_lua_stage_options *options, lc_stage **ret, lc_error *error) {
   lc_state *state = lc_state_of(L);
   int loop = LUA_NOREF;
+  lc_refs_drain(&state->refs, L); /* who makes them and drops them in one long call shall not pile them up */
   push_loop(L, index);
   int rc = lc_refs_take(&state->refs, L, &loop, error);
   if (rc != 0) return rc;
