@@ -72,7 +72,7 @@ static void note_part(void *arg, const char *pipeline, uint32_t index, lc_resour
   note_id(arg, part);
 }
 
-/* held(): the ids of what a pipeline, a handle or the generation refers to. */
+/* held(): the ids of what a pipeline, a handle or the generation, with its services, refers to. */
 static int held(lua_State *L) {
   const lc_repl *repl = lc_repl_of(L);
   lua_newtable(L);
@@ -82,6 +82,7 @@ static int held(lua_State *L) {
     note_id(L, handle->resource);
   }
   for (size_t i = 0; i < repl->generation->n_parts; i++) note_id(L, repl->generation->parts[i].resource);
+  for (size_t i = 0; i < repl->generation->n_services; i++) note_id(L, &repl->generation->services[i]->resource);
   for (size_t i = 0; i < repl->generation->n_pipelines; i++) {
     note_id(L, (const lc_resource *)repl->generation->pipelines[i]); /* a pipeline begins with its resource */
   }
