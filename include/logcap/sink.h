@@ -57,7 +57,7 @@ typedef struct lc_sink_ops {
   /* Optional. Pool thread, between snapshot and the commit: makes what was in the snapshot as durable as the sink's
    * options ask. A failure fails the commit, which is tried again. */
   int (*sync)(lc_sink *sink, lc_error *error);
-  /* Optional. The commit that the last snapshot went into is done (ok) or failed. */
+  /* Optional. The commit that the last snapshot went into is done (ok) or failed; or none is made any more (not ok). */
   void (*committed)(lc_sink *sink, bool ok);
   /* Optional, and only while it is not open: how it would spell a record, with its newline, and where it would put it
    * (left empty when there is but one place). For tests of pipelines, whose sinks write nothing. 0 or LC_ENOMEM. */
@@ -70,6 +70,7 @@ struct lc_sink {
   uint32_t store_id; /* of its identity in the cursor store; set before open */
   bool replayable;   /* set before open: all that this sink may have had beyond its cursors can be read again */
   bool durable;      /* set by the sink: commits must survive power loss */
+  struct lc_engine *engine; /* the pipeline's, set before open; borrowed */
 };
 
 typedef enum lc_outcome {
@@ -85,5 +86,8 @@ void lc_delivery_settle(lc_delivery *delivery, uint32_t first, uint32_t count, l
 void lc_delivery_settle_all(lc_delivery *delivery, lc_outcome outcome, const char *reason);
 /* Lets a delivery go unsettled, when a sink closes before it could send: its records will be read again. */
 void lc_delivery_discard(lc_delivery *delivery);
+/* For a sink that somebody closed in use: asks for a commit now, so that what it has settled is saved before it ends.
+ * It hears of it by `committed`. False: no commit is made any more, do not wait. */
+bool lc_sink_commit(lc_sink *sink);
 
 #endif

@@ -76,15 +76,19 @@ static bool at_rest(const lc_stream *stream) {
   return stream->feed->pipeline->lent == NULL && stream->queued == 0 && stream->acks == 0 && !stream->waits;
 }
 
-/* An edge is saved together with what its sink adds to the snapshot, or not at all: a sink that somebody closed in use
- * stays where the last commit left it, its cursors and its outputs alike. */
-static bool is_saved(const lc_edge *edge) {
-  lc_resource_state state = lc_resource_state_of(&edge->sink->resource);
-  return state == LC_RES_OPEN || state == LC_RES_CLOSING;
+bool lc_sink_commit(lc_sink *sink) {
+  lc_engine *engine = sink->engine;
+  if (engine == NULL || engine->phase < LC_ENGINE_RUNS || engine->phase > LC_ENGINE_COMMITS) return false;
+  if (engine->phase == LC_ENGINE_COMMITS && engine->forced) return false;
+  lc_engine_commit_soon(engine, engine->last_failures > 0 ? COMMIT_EVERY_MS : 0);
+  return true;
 }
 
-/* What is given up is counted all the same. */
-bool lc_edge_counts(const lc_edge *edge) { return edge->forced || is_saved(edge); }
+/* An edge is saved together with what its sink adds to the snapshot, or not at all. A sink that somebody closed in use
+ * has waited for the commit that has the last of it, and its cursors stand still since then. */
+static bool is_saved(const lc_edge *edge) {
+  return !edge->over && lc_resource_state_of(&edge->sink->resource) != LC_RES_DESCRIBED;
+}
 
 /* An edge that no graph names has all of the source that it will ever have. */
 static bool left(const lc_edge *edge, const lc_cursor *cursor) { return edge->graphs == 0 && cursor->first == NULL; }
@@ -98,11 +102,13 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
   int rc = lc_changes_source(changes, id, feed->monitor_id, stream->source->key, name, now_ns);
   for (uint32_t e = 0; rc == 0 && e < feed->pipeline->n_edges; e++) {
     const lc_edge *edge = feed->pipeline->edges[e];
-    if (edge == NULL || edge->after != NULL || edge->over) continue; /* of those that follow one another one has rows */
-    if (!is_saved(edge)) continue;
+    if (edge == NULL || edge->after != NULL || !is_saved(edge)) continue; /* of those that follow one another one */
     const lc_cursor *cursor = &stream->cursors[e];
     lc_stored_cursor row = {cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
-    if ((rest || left(edge, cursor)) && !edge->forced) row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
+    bool behind = cursor->position < stream->delivered_to; /* of one that was closed in use, and that it follows */
+    if ((left(edge, cursor) || (rest && !behind)) && !edge->forced) {
+      row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
+    }
     rc = lc_changes_cursor(changes, id, edge->sink->store_id, &row);
   }
   if (rc != 0) return rc;
@@ -122,7 +128,7 @@ static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_
   }
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *edge = pipeline->edges[e];
-    if (edge == NULL || !edge->changed || !lc_edge_counts(edge)) continue;
+    if (edge == NULL || !edge->changed || !is_saved(edge)) continue;
     int rc = lc_ledger_save(&edge->saved, edge->key, changes);
     if (rc != 0) return rc;
     edge->changed = false;
@@ -227,7 +233,7 @@ static bool anything_active(const lc_engine *engine) {
     if (pipeline->active != NULL) return true;
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
       const lc_edge *edge = pipeline->edges[e];
-      if (edge != NULL && edge->changed && lc_edge_counts(edge)) return true;
+      if (edge != NULL && edge->changed && is_saved(edge)) return true;
     }
   }
   return false;

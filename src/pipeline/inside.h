@@ -43,7 +43,8 @@ struct lc_edge {
   int64_t leave_by_ns;   /* monotonic: it drains, and its sink must take something by then; 0: not leaving */
   uint64_t settled_seen; /* records that it had settled when that was set */
   bool forced;     /* past that: what it held was given up */
-  bool over;       /* its heir has its rows and its ledger */
+  bool over;       /* its successor has its rows and its ledger */
+  bool resumes;    /* follows one whose sink was closed in use: begins where that one was */
   uint64_t quiet_at; /* it was seen to hold nothing: with so many commits all of it is saved; 0: not yet */
   char *key;       /* owned: "<pipeline>/<sink identity>", of its rows in the ledger */
   lc_ledger total; /* as of now */
@@ -164,6 +165,9 @@ struct lc_pipeline {
 void lc_engine_reap(lc_engine *engine);
 void lc_feed_leave(lc_feed *feed);
 void lc_pipeline_leave(lc_pipeline *pipeline);
+/* Somebody closed its sink in use. It gets nothing any more, its cursors stay, and after a reload a successor goes on
+ * there. */
+bool lc_edge_is_closed(lc_edge *edge);
 /* Takes an edge that no graph names, and that never had anything, out of its pipeline. */
 void lc_edge_remove(lc_edge *edge);
 void lc_engine_reap_soon(lc_engine *engine);
@@ -258,6 +262,8 @@ const char *lc_pipeline_name(const lc_pipeline *pipeline);
 
 /* delivery.c */
 lc_delivery *lc_delivery_create(lc_edge *edge, lc_batch *batch);
+/* Counts as abandoned what lies between the cursor, of which nothing is on its way, and a range that comes now. */
+void lc_edge_note_gap(lc_edge *edge, const lc_range *range);
 /* Settles the ranges without a record. False: there was nothing else, and the delivery is gone. */
 bool lc_delivery_begin(lc_delivery *delivery);
 void lc_delivery_start(lc_delivery *delivery); /* begins it, and submits it to its sink */
@@ -286,7 +292,6 @@ void lc_stream_note_new(lc_stream *stream);
 void lc_stream_rows_changed(lc_stream *stream);
 void lc_engine_commit_soon(lc_engine *engine, uint64_t within_ms);
 bool lc_engine_uncommitted(const lc_engine *engine);
-bool lc_edge_counts(const lc_edge *edge); /* whether a commit saves its ledger */
 
 /* feed.c */
 lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor);

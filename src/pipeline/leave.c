@@ -148,6 +148,20 @@ static void give_up_deliveries(lc_edge *edge) {
   each_stream(edge->pipeline, save_anew, edge);
 }
 
+bool lc_edge_is_closed(lc_edge *edge) {
+  if (lc_resource_state_of(&edge->sink->resource) != LC_RES_CLOSED) return false;
+  if (edge->deliveries == NULL || edge->in_flight > 0) return true;
+  if (edge->forced) {
+    give_up_deliveries(edge);
+  } else { /* it is read again, or counted when it cannot be */
+    each_stream(edge->pipeline, forget_acks, edge);
+    lc_edge_free_deliveries(edge);
+    each_stream(edge->pipeline, save_anew, edge);
+    edge->total = edge->saved;
+  }
+  return true;
+}
+
 static bool any_edge(const lc_edge *edge) { return edge != NULL; }
 
 /* Of edges that leave, only one that holds something, and whose time is not over, keeps the sink. */
@@ -275,20 +289,19 @@ void lc_edge_remove(lc_edge *edge) {
 /* Returns true when it is gone. */
 static bool reap_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
+  (void)lc_edge_is_closed(edge);
   if (edge->pipeline->leaving || edge->graphs == 0) {
     look_at_leaving(edge);
     if (edge->forced || is_overdue(edge, lc_clock_mono())) force_edge(edge);
   }
   if (edge->graphs > 0 || edge->after != NULL) return false;
-  bool closed = lc_resource_state_of(&edge->sink->resource) == LC_RES_CLOSED; /* by somebody, in use */
-  if (closed) give_up_deliveries(edge);
   if (edge->in_flight > 0 || edge->deliveries != NULL) return false;
   if (edge->quiet_at == 0) {
     each_stream(edge->pipeline, save_anew, edge);
     edge->quiet_at = engine->commits + 1 + engine->commit_running;
     lc_engine_commit_soon(engine, 0);
   }
-  if (engine->commits < edge->quiet_at || (edge->changed && lc_edge_counts(edge))) {
+  if (engine->commits < edge->quiet_at || edge->changed) {
     lc_engine_commit_soon(engine, 0);
     return false;
   }

@@ -86,6 +86,7 @@ static int note_orphan(void *arg, uint64_t source_id, uint32_t monitor_id, const
 int lc_engine_open_sink(lc_engine *engine, lc_sink *sink, lc_error *error) {
   lc_store *store = engine->runtime->store;
   orphans left = {.engine = engine, .sink = sink};
+  sink->engine = engine;
   int rc = lc_store_each_active(store, sink->store_id, note_orphan, &left, error);
   /* Once monitors read, they cannot tell any more: only a sink with nothing beyond its cursors is sure then. */
   sink->replayable = engine->phase == LC_ENGINE_OPEN ? left.changes.n == 0 && replayable(engine, sink) : left.seen == 0;

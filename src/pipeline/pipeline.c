@@ -203,6 +203,7 @@ static void dispatch(lc_pipeline *pipeline) {
   lc_batch_pool_recharge(pipeline->pool, batch);
   batch->refs = 1; /* our own, until every sink has its delivery */
   for (uint32_t i = 0; i < graph->n_edges; i++) {
+    if (lc_edge_is_closed(graph->edges[i])) continue;
     lc_delivery *delivery = lc_delivery_create(graph->edges[i], batch);
     if (delivery == NULL) { /* no cursor may move past this batch: stop here, it will be read again */
       lc_pipeline_fail(pipeline, "out of memory");

@@ -106,25 +106,12 @@ static int match_sink(lc_reload *reload, lc_sink *described, lc_error *error) {
   for (uint32_t i = 0; i < engine->n_sinks; i++) {
     lc_resource *live = &engine->sinks[i]->resource;
     if (!same_identity(live, &described->resource)) continue;
-    if (lc_resource_state_of(live) == LC_RES_CLOSING) return still_closing(live, error);
+    bool closed = lc_resource_state_of(live) == LC_RES_CLOSED;
+    if (!closed && atomic_load(&live->close_asked)) return still_closing(live, error);
     if (newest == NULL || live->id > newest->id) newest = live;
   }
   if (newest != NULL) (void)adopts(reload, &described->resource, newest);
   return 0;
-}
-
-/* The live stage that does what a described one shall: the n-th of its identity for the n-th. */
-static lc_stage *match_stage(lc_reload *reload, const plan *own, uint32_t index) {
-  const lc_graph *described = own->described->graph, *live = own->live->graph;
-  lc_resource *wanted = &described->stages[index]->resource;
-  uint32_t skip = 0;
-  for (uint32_t i = 0; i < index; i++) skip += same_identity(&described->stages[i]->resource, wanted);
-  for (uint32_t i = 0; i < live->n_stages; i++) {
-    lc_resource *res = &live->stages[i]->resource;
-    if (!same_identity(res, wanted) || skip-- > 0) continue;
-    return adopts(reload, wanted, res) ? live->stages[i] : described->stages[index];
-  }
-  return described->stages[index];
 }
 
 static lc_feed *feed_of_identity(const lc_engine *engine, const lc_resource *monitor) {
@@ -174,11 +161,35 @@ static int plan_edges(lc_reload *reload, plan *own, lc_error *error) {
       edge = lc_edge_create(own->live, sink);
       if (edge == NULL) return no_memory(error);
       edge->after = before;
+      edge->resumes = before != NULL && lc_edge_is_closed(before);
       own->edges[own->n_edges++] = edge;
     }
     lc_graph_add_edge(own->graph, edge);
   }
   return lc_pipeline_fit_cursors(own->live) == 0 ? 0 : no_memory(error);
+}
+
+/* Whether a sink was closed in use: then the sources begin again where that one was. */
+static bool resumes(const plan *own) {
+  bool any = false;
+  for (uint32_t e = 0; e < own->n_edges; e++) any = any || own->edges[e]->resumes;
+  return any;
+}
+
+/* The live stage that does what a described one shall: the n-th of its identity for the n-th. One
+ * with memory would take what is read again for what it has seen. */
+static lc_stage *match_stage(lc_reload *reload, const plan *own, uint32_t index) {
+  const lc_graph *described = own->described->graph, *live = own->live->graph;
+  lc_resource *wanted = &described->stages[index]->resource;
+  if (resumes(own) && described->stages[index]->ops->save != NULL) return described->stages[index];
+  uint32_t skip = 0;
+  for (uint32_t i = 0; i < index; i++) skip += same_identity(&described->stages[i]->resource, wanted);
+  for (uint32_t i = 0; i < live->n_stages; i++) {
+    lc_resource *res = &live->stages[i]->resource;
+    if (!same_identity(res, wanted) || skip-- > 0) continue;
+    return adopts(reload, wanted, res) ? live->stages[i] : described->stages[index];
+  }
+  return described->stages[index];
 }
 
 static int plan_feeds(lc_reload *reload, plan *own, lc_error *error) {
@@ -188,7 +199,8 @@ static int plan_feeds(lc_reload *reload, plan *own, lc_error *error) {
   for (uint32_t i = 0; i < described->n_feeds; i++) {
     lc_monitor *monitor = described->feeds[i]->monitor;
     lc_feed *live = feed_of_identity(reload->engine, &monitor->resource);
-    bool here = live != NULL && live->pipeline == own->live && !live->leaving;
+    bool again = resumes(own) && monitor->ops->replayable != NULL; /* it reads again, as another monitor */
+    bool here = live != NULL && live->pipeline == own->live && !live->leaving && !again;
     if (here && adopts(reload, &monitor->resource, &live->monitor->resource)) {
       live->kept = true;
       continue;
@@ -207,8 +219,8 @@ static int plan_live(lc_reload *reload, plan *own, lc_error *error) {
   const lc_graph *described = own->described->graph;
   own->graph = lc_graph_create(described->n_stages, described->n_edges);
   if (own->graph == NULL) return no_memory(error);
-  for (uint32_t i = 0; i < described->n_stages; i++) lc_graph_add_stage(own->graph, match_stage(reload, own, i));
   int rc = plan_edges(reload, own, error);
+  for (uint32_t i = 0; i < described->n_stages; i++) lc_graph_add_stage(own->graph, match_stage(reload, own, i));
   return rc == 0 ? plan_feeds(reload, own, error) : rc;
 }
 
@@ -376,7 +388,33 @@ static bool revive_edges(const plan *own) {
   return any;
 }
 
-/* The new edges get what is read from now on. Nothing of a stream goes to them before its rows say so. */
+/* A new edge gets what is read from now on; but the successor of a sink that was closed in use goes on where that one
+ * was. */
+static void start_edge(lc_stream *stream, const lc_edge *edge) {
+  if (!edge->resumes) {
+    lc_cursor_start(stream, edge->index, stream->delivered_to, &stream->delivered_mark);
+    return;
+  }
+  const lc_cursor *cursor = &stream->cursors[edge->after->index];
+  lc_cursor_start(stream, edge->index, cursor->position, &cursor->mark);
+  stream->cursors[edge->index].drained = cursor->drained;
+}
+
+/* The one before will never settle anything again: there is nothing to wait for. */
+static void take_over(lc_edge *edge) {
+  lc_edge *before = edge->after;
+  edge->after = before->after;
+  before->after = NULL;
+  before->over = true;
+  before->changed = false;
+  before->total = before->saved; /* what it let go of is read again, or counted as a gap */
+  lc_ledger_add(&edge->total, &before->total);
+  lc_ledger_add(&edge->saved, &before->saved);
+  before->total = before->saved = (lc_ledger){0};
+  edge->changed = true;
+}
+
+/* Nothing of a stream goes to them before its rows say so. */
 static void start_edges(const plan *own) {
   bool any = revive_edges(own);
   for (uint32_t f = 0; any && f < own->live->n_feeds; f++) {
@@ -384,10 +422,13 @@ static void start_edges(const plan *own) {
       for (uint32_t e = 0; e < own->graph->n_edges; e++) {
         const lc_edge *edge = own->graph->edges[e];
         if (edge->graphs > 1 || (!is_new_edge(own, edge) && stream->cursors[edge->index].first != NULL)) continue;
-        lc_cursor_start(stream, edge->index, stream->delivered_to, &stream->delivered_mark);
+        start_edge(stream, edge);
       }
       lc_stream_rows_changed(stream);
     }
+  }
+  for (uint32_t e = 0; e < own->n_edges; e++) {
+    if (own->edges[e]->resumes) take_over(own->edges[e]);
   }
 }
 

@@ -41,6 +41,7 @@ typedef struct file_sink {
   bool opened;
   _Atomic bool packing;
   bool in_commit;  /* between a snapshot and its end: the set is looked at by the pool */
+  bool gone;       /* letting go, and past the last commit that has something of it */
   bool letting_go; /* the writer has ended: nothing is left but compression and what is held */
 } file_sink;
 
@@ -145,7 +146,7 @@ static void pack_done(uv_work_t *job, int status) {
            LC_S("name", self->writer.sink.resource.name), LC_S("error", self->pack_error.message));
   }
   if (self->letting_go) {
-    if (!self->in_commit) let_go(self);
+    let_go(self);
   } else if (!lc_writer_closing(&self->writer)) {
     if (lc_retention_wanted(&self->retention) || is_behind(self)) lc_writer_tend(&self->writer);
     start_packing(self);
@@ -178,16 +179,19 @@ static void sink_publish(lc_writer *writer) {
 }
 
 static int sink_snapshot(lc_sink *sink, struct lc_changes *changes, lc_error *error) {
-  of_sink(sink)->in_commit = true;
-  return lc_output_set_snapshot(&of_sink(sink)->set, changes, error);
+  file_sink *self = of_sink(sink);
+  if (self->gone) return 0;
+  self->in_commit = true;
+  return lc_output_set_snapshot(&self->set, changes, error);
 }
 
 static void sink_committed(lc_sink *sink, bool ok) {
   file_sink *self = of_sink(sink);
   uint32_t rotated = (uint32_t)atomic_load(&self->set.counts[LC_COUNT_rotated]);
+  if (self->gone) return;
   self->in_commit = false;
   lc_output_set_committed(&self->set, ok);
-  if (self->letting_go && !self->packing) {
+  if (self->letting_go) {
     let_go(self);
     return;
   }
@@ -244,8 +248,12 @@ static void timer_closed(uv_handle_t *handle) {
   lc_writer_closed(&self->writer);
 }
 
-/* No job is under way any more. */
+/* Ends when no job is under way any more and what was settled is saved: whoever follows finds outputs that end where
+ * the cursors stand. */
 static void let_go(file_sink *self) {
+  if (self->packing || self->in_commit || self->gone) return;
+  if (lc_output_set_unsaved(&self->set) && lc_sink_commit(&self->writer.sink)) return;
+  self->gone = true;
   if (self->opened) {
     uv_close((uv_handle_t *)&self->timer, timer_closed);
   } else {
@@ -256,7 +264,7 @@ static void let_go(file_sink *self) {
 static void sink_close(lc_writer *writer) {
   file_sink *self = of_writer(writer);
   self->letting_go = true;
-  if (!self->packing && !self->in_commit) let_go(self);
+  let_go(self);
 }
 
 static void sink_destroy(lc_writer *writer) {

@@ -115,6 +115,8 @@ void lc_output_set_close_down(lc_output_set *set, uint32_t keep);
 void lc_output_set_publish(lc_output_set *set);
 int lc_output_set_snapshot(lc_output_set *set, struct lc_changes *changes, lc_error *error) LC_CHECK;
 void lc_output_set_committed(lc_output_set *set, bool ok);
+/* Whether something that was published is in no commit yet. */
+bool lc_output_set_unsaved(const lc_output_set *set);
 /* Any thread. */
 int lc_output_set_stats(lc_output_set *set, lc_buf *ret);
 

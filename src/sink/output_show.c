@@ -108,6 +108,8 @@ void lc_output_set_committed(lc_output_set *set, bool ok) {
   bury(set);
 }
 
+bool lc_output_set_unsaved(const lc_output_set *set) { return set->changed != NULL || set->sent != NULL; }
+
 int lc_output_set_stats(lc_output_set *set, lc_buf *ret) {
   static const char *const names[] = {
 #define X(name) #name,
