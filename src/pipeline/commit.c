@@ -122,6 +122,9 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
 }
 
 static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_ns) {
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) { /* what is never acked holds no stream */
+    if (pipeline->edges[e] != NULL) (void)lc_edge_is_closed(pipeline->edges[e]);
+  }
   for (lc_stream *stream = pipeline->active; stream != NULL; stream = stream->next_active) {
     int rc = add_stream(stream, changes, now_ns);
     if (rc != 0) return rc;

@@ -166,7 +166,7 @@ void lc_engine_reap(lc_engine *engine);
 void lc_feed_leave(lc_feed *feed);
 void lc_pipeline_leave(lc_pipeline *pipeline);
 /* Somebody closed its sink in use. It gets nothing any more, its cursors stay, and after a reload a successor goes on
- * there. */
+ * there. Forgets what the sink has let go of. */
 bool lc_edge_is_closed(lc_edge *edge);
 /* Takes an edge that no graph names, and that never had anything, out of its pipeline. */
 void lc_edge_remove(lc_edge *edge);
