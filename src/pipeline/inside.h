@@ -5,6 +5,7 @@
  *   feed.c      what monitors see: room, attach, deliver      commit.c    snapshots of cursors into the store
  *   dead.c      writing dead letters before their ack         report.c    audit, status, positions as JSON
  *   graph.c     one generation's stages and edges             reload.c    a new generation takes the place of the old
+ *                                                             reload_match.c  who takes whose place
  *   leave.c     what no generation names any more drains      open.c      everything that may fail before it runs
  *   sampler.c   records before and after a stage              inspect.c   what an operator looks at, and pauses
  *   health.c    what is wrong, and stalled sinks               metrics.c   figures for Prometheus

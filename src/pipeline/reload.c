@@ -3,129 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/inside.h"
-
-/* A described resource and the live one that takes its place. */
-typedef struct adoption {
-  lc_resource *described, *live; /* borrowed from their pipelines until the commit */
-  lc_fit fit;                    /* SAME or CHANGED */
-} adoption;
-
-/* What becomes of one described pipeline. */
-typedef struct plan {
-  lc_pipeline *described; /* borrowed */
-  lc_pipeline *live;      /* borrowed; NULL: it is new, and runs itself */
-  lc_graph *graph;        /* owned until the commit; for a live one */
-  lc_feed **feeds;        /* owned: the new ones of a live pipeline, and room for those that stay */
-  uint32_t n_feeds;
-  lc_edge **edges; /* its new ones; owned, the edges by the live pipeline */
-  uint32_t n_edges;
-} plan;
-
-struct lc_reload {
-  lc_engine *engine;
-  plan *plans;
-  uint32_t n;
-  adoption *adoptions;
-  uint32_t n_adoptions;
-};
-
-/* --- who takes whose place --- */
-
-static bool same_identity(const lc_resource *a, const lc_resource *b) {
-  return strcmp(a->kind, b->kind) == 0 && strcmp(a->identity, b->identity) == 0;
-}
-
-static lc_fit fit_of(const lc_resource *live, const lc_resource *described) {
-  if (atomic_load(&live->close_asked) || live->ops->fit == NULL) return LC_FIT_REPLACE;
-  return live->ops->fit(live, described);
-}
-
-static const adoption *find_adoption(const lc_reload *reload, const lc_resource *described) {
-  for (uint32_t i = 0; i < reload->n_adoptions; i++) {
-    if (reload->adoptions[i].described == described) return &reload->adoptions[i];
-  }
-  return NULL;
-}
-
-/* Whether `live` takes the place of `described`; then it is noted. There is room for it. */
-static bool adopts(lc_reload *reload, lc_resource *described, lc_resource *live) {
-  const adoption *old = find_adoption(reload, described);
-  if (old != NULL) return old->live == live;
-  for (uint32_t i = 0; i < reload->n_adoptions; i++) {
-    if (reload->adoptions[i].live == live) return false; /* two that were one: only the first goes on */
-  }
-  lc_fit fit = fit_of(live, described);
-  if (fit == LC_FIT_REPLACE) return false;
-  reload->adoptions[reload->n_adoptions++] = (adoption){described, live, fit};
-  return true;
-}
-
-lc_resource *lc_reload_live(const lc_reload *reload, lc_resource *described) {
-  const adoption *found = find_adoption(reload, described);
-  return found != NULL ? found->live : described;
-}
-
-lc_pipeline *lc_reload_live_pipeline(const lc_reload *reload, uint32_t index) {
-  const plan *own = &reload->plans[index];
-  return own->live != NULL ? own->live : own->described;
-}
-
-static lc_pipeline *pipeline_of_name(const lc_engine *engine, const char *name) {
-  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
-    if (strcmp(engine->pipelines[p]->resource.name, name) == 0) return engine->pipelines[p];
-  }
-  return NULL;
-}
-
-static int still_closing(const lc_resource *res, lc_error *error) {
-  return lc_error_set(error, LC_EAGAIN, "%s \"%.100s\", made at %.200s, is still draining", res->kind, res->name,
-                      res->made_at);
-}
-
-/* A pipeline that failed is replaced as a whole. */
-static int match_pipelines(lc_reload *reload, lc_error *error) {
-  int rc = 0;
-  for (uint32_t i = 0; i < reload->n; i++) {
-    plan *own = &reload->plans[i];
-    own->live = pipeline_of_name(reload->engine, own->described->resource.name);
-    if (own->live == NULL) continue;
-    if (own->live->failed && !own->live->leaving) lc_pipeline_leave(own->live);
-    if (own->live->leaving) rc = still_closing(&own->live->resource, error);
-  }
-  return rc;
-}
-
-/* The live sink of the same identity: the newest; those before it only drain. LC_EAGAIN while one of them closes. */
-static int match_sink(lc_reload *reload, lc_sink *described, lc_error *error) {
-  const lc_engine *engine = reload->engine;
-  lc_resource *newest = NULL;
-  for (uint32_t i = 0; i < engine->n_closing; i++) {
-    if (same_identity(engine->closing[i], &described->resource)) return still_closing(engine->closing[i], error);
-  }
-  for (uint32_t i = 0; i < engine->n_sinks; i++) {
-    lc_resource *live = &engine->sinks[i]->resource;
-    if (!same_identity(live, &described->resource)) continue;
-    bool closed = lc_resource_state_of(live) == LC_RES_CLOSED;
-    if (!closed && atomic_load(&live->close_asked)) return still_closing(live, error);
-    if (newest == NULL || live->id > newest->id) newest = live;
-  }
-  if (newest != NULL) (void)adopts(reload, &described->resource, newest);
-  return 0;
-}
-
-static lc_feed *feed_of_identity(const lc_engine *engine, const lc_resource *monitor) {
-  lc_feed *found = NULL;
-  for (uint32_t p = 0; p < engine->n_pipelines; p++) {
-    for (uint32_t f = 0; f < engine->pipelines[p]->n_feeds; f++) {
-      lc_feed *feed = engine->pipelines[p]->feeds[f];
-      bool idle = feed->leaving && !feed->started && feed->after == NULL; /* it came with a reload that failed */
-      if (idle || !same_identity(&feed->monitor->resource, monitor)) continue;
-      if (found == NULL || !feed->leaving) found = feed; /* the newest of several that follow one another */
-    }
-  }
-  return found;
-}
+#include "pipeline/reload_inside.h"
 
 /* --- making what is new --- */
 
@@ -143,7 +21,7 @@ static lc_edge *edge_before(const lc_pipeline *pipeline, const lc_sink *sink) {
   lc_edge *found = NULL;
   for (uint32_t e = 0; e < pipeline->n_edges; e++) {
     lc_edge *edge = pipeline->edges[e];
-    if (edge == NULL || !same_identity(&edge->sink->resource, &sink->resource)) continue;
+    if (edge == NULL || !lc_same_identity(&edge->sink->resource, &sink->resource)) continue;
     if (found == NULL || edge->sink->resource.id > found->sink->resource.id) found = edge;
   }
   return found;
@@ -183,11 +61,11 @@ static lc_stage *match_stage(lc_reload *reload, const plan *own, uint32_t index)
   lc_resource *wanted = &described->stages[index]->resource;
   if (resumes(own) && described->stages[index]->ops->save != NULL) return described->stages[index];
   uint32_t skip = 0;
-  for (uint32_t i = 0; i < index; i++) skip += same_identity(&described->stages[i]->resource, wanted);
+  for (uint32_t i = 0; i < index; i++) skip += lc_same_identity(&described->stages[i]->resource, wanted);
   for (uint32_t i = 0; i < live->n_stages; i++) {
     lc_resource *res = &live->stages[i]->resource;
-    if (!same_identity(res, wanted) || skip-- > 0) continue;
-    return adopts(reload, wanted, res) ? live->stages[i] : described->stages[index];
+    if (!lc_same_identity(res, wanted) || skip-- > 0) continue;
+    return lc_reload_adopts(reload, wanted, res) ? live->stages[i] : described->stages[index];
   }
   return described->stages[index];
 }
@@ -198,10 +76,10 @@ static int plan_feeds(lc_reload *reload, plan *own, lc_error *error) {
   if (own->feeds == NULL) return no_memory(error);
   for (uint32_t i = 0; i < described->n_feeds; i++) {
     lc_monitor *monitor = described->feeds[i]->monitor;
-    lc_feed *live = feed_of_identity(reload->engine, &monitor->resource);
+    lc_feed *live = lc_reload_feed_of(reload->engine, &monitor->resource);
     bool again = resumes(own) && monitor->ops->replayable != NULL; /* it reads again, as another monitor */
     bool here = live != NULL && live->pipeline == own->live && !live->leaving && !again;
-    if (here && adopts(reload, &monitor->resource, &live->monitor->resource)) {
+    if (here && lc_reload_adopts(reload, &monitor->resource, &live->monitor->resource)) {
       live->kept = true;
       continue;
     }
@@ -238,7 +116,7 @@ static void plan_new(lc_reload *reload, plan *own) {
   }
   for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
     lc_feed *feed = pipeline->feeds[f];
-    feed->after = feed_of_identity(reload->engine, &feed->monitor->resource);
+    feed->after = lc_reload_feed_of(reload->engine, &feed->monitor->resource);
   }
 }
 
@@ -336,10 +214,12 @@ int lc_reload_prepare(lc_engine *engine, lc_pipeline *const *described, uint32_t
   reload->n = n;
   for (uint32_t i = 0; i < n; i++) reload->plans[i].described = described[i];
   int rc = make_room(reload, error);
-  if (rc == 0) rc = match_pipelines(reload, error);
+  if (rc == 0) rc = lc_reload_match_pipelines(reload, error);
   for (uint32_t i = 0; i < n; i++) {
     const lc_graph *graph = described[i]->graph;
-    for (uint32_t e = 0; e < graph->n_edges && rc == 0; e++) rc = match_sink(reload, graph->edges[e]->sink, error);
+    for (uint32_t e = 0; e < graph->n_edges && rc == 0; e++) {
+      rc = lc_reload_match_sink(reload, graph->edges[e]->sink, error);
+    }
   }
   bool planned = rc == 0; /* before that nothing is to be taken back */
   for (uint32_t i = 0; i < n && rc == 0; i++) {
