@@ -178,6 +178,9 @@ uint32_t lc_batch_reserve_records(lc_batch *batch, uint32_t n);
  * Returns NULL when out of memory or when the batch already has 65,535 ranges. */
 lc_range *lc_batch_add_range(lc_batch *batch, lc_source *source, uint64_t begin) LC_CHECK;
 
+/* Takes the last range, of which there are no records, out again. */
+void lc_batch_drop_range(lc_batch *batch);
+
 /* Makes room for `n` more fields of `rec`, moving its table to the end of batch->fields when it must. Returns the
  * record's first field, or NULL when out of memory. Pointers into batch->fields are invalid afterwards. */
 lc_field *lc_batch_reserve_fields(lc_batch *batch, lc_record *rec, uint16_t n) LC_CHECK;

@@ -82,8 +82,7 @@ static lc_range *range_for(lc_file_job *job, lc_file *file) {
 static void drop_empty_range(lc_batch *batch) {
   const lc_range *range = &batch->ranges[batch->n_ranges - 1];
   if (range->end != range->begin || range->last) return;
-  batch->n_ranges--;
-  lc_source_release(range->source);
+  lc_batch_drop_range(batch);
 }
 
 /* Moves the mark over what the range has used of the block: `used` bytes from `from`, of which those behind `to` are a

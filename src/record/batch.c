@@ -43,12 +43,14 @@ lc_batch *lc_batch_create(uint32_t data_cap) {
   return batch;
 }
 
+void lc_batch_drop_range(lc_batch *batch) {
+  const lc_range *range = &batch->ranges[--batch->n_ranges];
+  lc_source_release(range->source);
+  lc_labels_release(range->labels);
+}
+
 static void release_ranges(lc_batch *batch) {
-  for (uint32_t i = 0; i < batch->n_ranges; i++) {
-    lc_source_release(batch->ranges[i].source);
-    lc_labels_release(batch->ranges[i].labels);
-  }
-  batch->n_ranges = 0;
+  while (batch->n_ranges > 0) lc_batch_drop_range(batch);
 }
 
 void lc_batch_destroy(lc_batch *batch) {
