@@ -204,7 +204,8 @@ def test_every_example_has_a_spec():
 
 def test_interrupt_ends_it(lc):
     lc.write("spec/slow_spec.lua", 'it("waits", function() io.open("ready", "w"):close() while true do end end)')
-    process = subprocess.Popen(lc.command("test", state=False), cwd=lc.folder, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(lc.command("test", state=False), cwd=lc.folder, stdout=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a shell's & ignores it
     try:
         wait_until(lambda: lc.path("ready").exists())
         process.send_signal(signal.SIGINT)
