@@ -204,6 +204,7 @@ static void on_scanned(void *arg) {
   lc_file_monitor *monitor = arg;
   if (monitor->stopping || monitor->retiring || monitor->first_done) return;
   monitor->first_done = true;
+  lc_file_count_descriptors(monitor); /* of the watching, should there be nothing to read */
   if (monitor->stats.found == 0) {
     lc_log(monitor->runtime->once ? LC_LOG_WARN : LC_LOG_INFO, LC_FILE_LOG, "no file matches yet: nothing to read",
            LC_S("name", monitor->base.resource.name), LC_S("first_pattern", monitor->options.paths[0]));

@@ -134,6 +134,8 @@ void lc_file_schedule(lc_file_monitor *monitor);
 void lc_file_run(lc_file_monitor *monitor); /* the start is over: read */
 /* The file's descriptor may be closed when another one needs it, or not. */
 void lc_file_set_closable(lc_file_monitor *monitor, lc_file *file, bool closable);
+/* Says in the registry how many descriptors it holds, the watching's too. */
+void lc_file_count_descriptors(lc_file_monitor *monitor);
 /* Closes files beyond max_open, the longest idle first. */
 void lc_file_close_idle(lc_file_monitor *monitor);
 /* Takes a file out of the queues. */

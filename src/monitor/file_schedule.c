@@ -217,6 +217,10 @@ static void count_job(lc_file_monitor *monitor, const lc_file_job *job) {
   monitor->stats.cut_lines += job->framing.truncated;
   monitor->stats.skipped_bytes += job->framing.skipped;
   monitor->stats.pattern_failures += job->match.failed;
+  lc_file_count_descriptors(monitor);
+}
+
+void lc_file_count_descriptors(lc_file_monitor *monitor) {
   atomic_store(&monitor->base.resource.descriptors,
                (int64_t)monitor->permits_used + lc_discovery_descriptors(monitor->discovery));
 }
