@@ -394,3 +394,13 @@ def test_exclude_below_any_folder(lc):
         lc.write(f"in/{name}", f"{name}\n")
     lc.once()
     assert sorted(lc.read("out.log").decode().split()) == ["a.log", "sub/b.log"]
+
+
+def test_the_watching_counts_as_a_descriptor(lc):
+    """Also while there is nothing to read: what is held is in the registry."""
+    lc.path("in").mkdir()
+    lc.pipeline('logcap.pipeline { name = "t", from = logcap.file_monitor { paths = { "in/*.log" } }, to = logcap.null_sink {} }')
+    daemon = lc.start().ready()
+    daemon.wait_log("no file matches yet: nothing to read")
+    assert [r["descriptors"] for r in lc.status()["resources"] if r["kind"] == "file_monitor"] == [1]
+    lc.finish(daemon)
