@@ -31,6 +31,8 @@ void lc_feed_leave(lc_feed *feed) {
   feed->leaving = true;
   if (feed->started && !feed->stop_asked && ops->retire != NULL) ops->retire(feed->monitor);
   else lc_feed_stop(feed);
+  if (feed->pipeline->paused) feed->pipeline->room = true; /* what leaves is paused no more */
+  lc_engine_wake(feed->pipeline->engine);
   lc_engine_reap_soon(feed->pipeline->engine);
 }
 

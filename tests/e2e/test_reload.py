@@ -329,6 +329,48 @@ def test_a_stopped_pipeline_runs_again(lc):
     assert lc.read("out/all.log") == b"a\n0\n1\n"
 
 
+def test_a_shared_stage_can_be_split(lc):
+    """Two that were one: the first keeps what was remembered, the second remembers by itself."""
+    def two(first, second):
+        return "".join(f"""logcap.pipeline {{ name = "{name}", stages = {{ {stage} }},
+          from = logcap.file_monitor {{ paths = {{ "{name}/*.log" }}, start = "beginning" }},
+          to = logcap.file_sink {{ path = "out/{name}.log", format = "raw" }} }}
+        """ for name, stage in (("p", first), ("q", second)))
+
+    make = 'logcap.dedup { name = "d", ttl = "1h" }'
+    lc.write("p/a.log", "one\n")
+    lc.write("q/a.log", "")
+    lc.pipeline(f"local d = {make}\n" + two("d", "d"))
+    daemon = lc.start().ready()
+    lc.wait_delivered(1, pipeline="p")
+    lc.append("q/a.log", "one\nq 1\n")
+    lc.wait_delivered(1, pipeline="q")
+    lc.pipeline(two(make, make))
+    reload(lc)
+    lc.append("p/a.log", "one\ntwo\n")
+    lc.wait_delivered(2, pipeline="p")
+    lc.append("q/a.log", "two\n")
+    lc.wait_delivered(2, pipeline="q")
+    lc.finish(daemon)
+    assert lc.read("out/p.log") == b"one\ntwo\n" and lc.read("out/q.log") == b"q 1\ntwo\n"
+
+
+def test_a_paused_pipeline_can_leave(lc):
+    """With a deleted file that only its monitor can read to the end."""
+    lc.write("in/a.log", "1\n")
+    lc.pipeline(pipeline())
+    daemon = lc.start().ready()
+    lc.wait_delivered(1)
+    assert lc.call("repl", "-e", 'pause("p")').returncode == 0
+    lc.append("in/a.log", "2\n")
+    os.unlink(lc.path("in/a.log"))
+    lc.pipeline(pipeline().replace('name = "p"', 'name = "other"').replace("in/*.log", "in/*.txt"))
+    reload(lc)
+    wait_until(lambda: [p["name"] for p in lc.status()["pipelines"]] == ["other"], what="the end of the paused one")
+    lc.finish(daemon)
+    assert lc.read("out/all.log") == b"1\n2\n"
+
+
 # --- failure changes nothing --------------------------------------------------------------------------------------------
 
 FAILURES = {
