@@ -1,5 +1,6 @@
 #include "support/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,3 +101,9 @@ void run_assert_in(const char *text, const char *part) {
   if (strstr(text, part) == NULL) fail_msg("\"%s\" is not in %s", part, text);
 }
 
+void run_move_store(run *self, bool away) {
+  char from[128], to[128];
+  snprintf(from, sizeof from, "%s/%s", self->test->dir, away ? "positions.db" : "positions.aside");
+  snprintf(to, sizeof to, "%s/%s", self->test->dir, away ? "positions.aside" : "positions.db");
+  assert_int_equal(rename(from, to), 0);
+}

@@ -45,6 +45,8 @@ void run_start(run *self, uint64_t memory); /* 0: the default */
 void run_until(run *self, bool (*until)(run *self));
 bool run_has_finished(run *self);
 char *run_audit(run *self, bool *ret_healthy); /* free it */
+/* Moves positions.db away, so that no commit succeeds, or back. */
+void run_move_store(run *self, bool away);
 void run_assert_in(const char *text, const char *part);
 /* Stops it when it still runs, and lets go of everything. */
 void run_end(run *self);

@@ -1,15 +1,7 @@
 /* What must be saved before a sink sees a byte, and what a start makes of it after a kill. */
 #include "support/run.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-static void move_store(run *self, bool away) {
-  char from[128], to[128];
-  snprintf(from, sizeof from, "%s/%s", self->test->dir, away ? "positions.db" : "positions.aside");
-  snprintf(to, sizeof to, "%s/%s", self->test->dir, away ? "positions.aside" : "positions.db");
-  assert_int_equal(rename(from, to), 0);
-}
 
 static bool some_time(run *self) { return self->polls >= 60; }
 static bool has_100(run *self) { return double_sink_count(self->sinks[0]) == 100; }
@@ -22,23 +14,23 @@ static void test_a_sink_sees_nothing_of_a_source_without_its_row(void **state) {
   double_sink *sink = run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
   double_monitor_partition(r.monitor, "a", 100);
   run_start(&r, 0);
-  move_store(&r, true); /* no commit can succeed now */
+  run_move_store(&r, true); /* no commit can succeed now */
   run_until(&r, some_time);
   assert_int_equal(double_sink_count(sink), 0);
   bool healthy;
   free(run_audit(&r, &healthy));
   assert_false(healthy);
-  move_store(&r, false);
+  run_move_store(&r, false);
   run_until(&r, has_100);
   run_until(&r, is_settled);
   free(run_audit(&r, &healthy));
   assert_true(healthy);
   double_monitor_partition(r.monitor, "b", 100); /* the same for one that comes later */
-  move_store(&r, true);
+  run_move_store(&r, true);
   double_monitor_assign(r.monitor, "b");
   run_until(&r, some_time);
   assert_int_equal(double_sink_count(sink), 100);
-  move_store(&r, false);
+  run_move_store(&r, false);
   run_until(&r, has_200);
   run_end(&r);
 }
@@ -70,17 +62,17 @@ static void test_nor_is_it_written_on_the_spot_while_the_row_says_idle(void **st
   double_monitor_batch(r.monitor, 200); /* a partition has half of a batch */
   double_monitor_jobs(r.monitor, 1);
   run_start(&r, 0);
-  move_store(&r, true);
+  run_move_store(&r, true);
   run_until(&r, some_time);
   assert_int_equal(double_lender_count(r.lender), 0); /* it is new */
-  move_store(&r, false);
+  run_move_store(&r, false);
   run_until(&r, wrote_100);
   run_until(&r, is_idle);
-  move_store(&r, true);
+  run_move_store(&r, true);
   double_monitor_jobs(r.monitor, 1);
   run_until(&r, some_time);
   assert_int_equal(double_lender_count(r.lender), 100); /* it is quiet */
-  move_store(&r, false);
+  run_move_store(&r, false);
   run_until(&r, wrote_200);
   run_end(&r);
 }

@@ -171,6 +171,30 @@ static void test_a_new_sink_gets_what_comes_from_now_on(void **state) {
   end_healthy(&r);
 }
 
+static bool some_time(run *self) { return self->polls >= 60; }
+
+static void test_a_new_sink_sees_nothing_before_its_row(void **state) {
+  run r;
+  begin(&r, state, 1000, DOUBLE_HOLD); /* so that the source stays ACTIVE */
+  double_monitor_jobs(r.monitor, 5);
+  run_until(&r, some_time);
+  double_sink *added = double_sink_create(r.test->registry, "added", DOUBLE_AT_ONCE);
+  lc_resource_retain(&double_sink_base(added)->resource);
+  wanted want = {"shop", monitor_again(&r, 1), NULL, {again(&r, "sink"), double_sink_base(added)}, 2};
+  assert_int_equal(reload_with(&r, &want, 1), 0);
+  run_move_store(&r, true);
+  double_monitor_jobs(r.monitor, 5);
+  run_until(&r, some_time);
+  assert_int_equal(double_sink_count(added), 0);
+  run_move_store(&r, false);
+  double_sink_release(r.sinks[0], DOUBLE_AT_ONCE);
+  double_monitor_jobs(r.monitor, UINT32_MAX);
+  wait_for(&r, 1000);
+  assert_true(double_sink_count(added) > 0);
+  lc_resource_release(&double_sink_base(added)->resource);
+  end_healthy(&r);
+}
+
 static void test_a_removed_sink_drains_then_closes(void **state) {
   run r;
   run_begin(&r, *state, false);
@@ -385,6 +409,7 @@ int main(void) {
       lc_test_case(test_what_is_the_same_is_adopted),
       lc_test_case(test_changed_options_are_taken_over_in_place),
       lc_test_case(test_a_new_sink_gets_what_comes_from_now_on),
+      lc_test_case(test_a_new_sink_sees_nothing_before_its_row),
       lc_test_case(test_a_removed_sink_drains_then_closes),
       lc_test_case(test_a_removed_sink_that_takes_nothing_is_given_up),
       lc_test_case(test_a_replaced_monitor_goes_on_where_the_former_ended),
