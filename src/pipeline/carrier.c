@@ -134,7 +134,6 @@ static void pass_written(lc_edge *edge, const lc_batch *batches) {
       const lc_range *range = &batch->ranges[i];
       if (range->written_to == range->begin) continue;
       lc_stream *stream = range->source->stream;
-      lc_edge_note_gap(edge, range);
       lc_cursor_pass(&stream->cursors[edge->index], range->written_to, &range->written_resume);
       lc_stream_moved(stream);
     }

@@ -28,6 +28,7 @@ static void on_timer(uv_timer_t *timer) { start_commit(timer->data); }
 
 void lc_engine_commit_soon(lc_engine *engine, uint64_t within_ms) {
   if (engine->phase < LC_ENGINE_RUNS || engine->phase > LC_ENGINE_COMMITS) return;
+  if (engine->last_failures > 0 && within_ms == 0) within_ms = COMMIT_EVERY_MS; /* whoever asks, and however often */
   if (engine->commit_running) {
     engine->commit_wanted = engine->commit_wanted || within_ms == 0;
     return;
@@ -80,7 +81,7 @@ bool lc_sink_commit(lc_sink *sink) {
   lc_engine *engine = sink->engine;
   if (engine == NULL || engine->phase < LC_ENGINE_RUNS || engine->phase > LC_ENGINE_COMMITS) return false;
   if (engine->phase == LC_ENGINE_COMMITS && engine->forced) return false;
-  lc_engine_commit_soon(engine, engine->last_failures > 0 ? COMMIT_EVERY_MS : 0);
+  lc_engine_commit_soon(engine, 0);
   return true;
 }
 
@@ -105,8 +106,8 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
     if (edge == NULL || edge->after != NULL || !is_saved(edge)) continue; /* of those that follow one another one */
     const lc_cursor *cursor = &stream->cursors[e];
     lc_stored_cursor row = {cursor->position, cursor->mark, LC_CURSOR_ACTIVE};
-    bool behind = cursor->position < stream->delivered_to; /* of one that was closed in use, and that it follows */
-    if ((left(edge, cursor) || (rest && !behind)) && !edge->forced) {
+    bool again = feed->pipeline->failed && cursor->position < stream->delivered_to; /* it was discarded */
+    if ((left(edge, cursor) || rest) && !again && !edge->forced) {
       row.state = cursor->drained ? LC_CURSOR_DRAINED : LC_CURSOR_IDLE;
     }
     rc = lc_changes_cursor(changes, id, edge->sink->store_id, &row);
@@ -123,7 +124,7 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
 
 static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_ns) {
   for (uint32_t e = 0; e < pipeline->n_edges; e++) { /* what is never acked holds no stream */
-    if (pipeline->edges[e] != NULL) (void)lc_edge_is_closed(pipeline->edges[e]);
+    if (pipeline->edges[e] != NULL) lc_edge_forget_closed(pipeline->edges[e]);
   }
   for (lc_stream *stream = pipeline->active; stream != NULL; stream = stream->next_active) {
     int rc = add_stream(stream, changes, now_ns);

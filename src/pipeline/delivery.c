@@ -124,18 +124,6 @@ static void count_batch(delivery *self) {
   }
 }
 
-void lc_edge_note_gap(lc_edge *edge, const lc_range *range) {
-  const lc_cursor *cursor = &range->source->stream->cursors[edge->index];
-  if (!edge->resumes || cursor->first != NULL || cursor->position >= range->begin) return;
-  uint64_t bytes = range->begin - cursor->position;
-  edge->total.abandoned_bytes += bytes;
-  edge->saved.abandoned_bytes += bytes;
-  edge->changed = true;
-  lc_log(LC_LOG_ERROR, "pipeline", "a sink that was closed in use misses what cannot be read again",
-         LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
-         LC_S("source", range->source->name), LC_I("lost_bytes", bytes));
-}
-
 lc_delivery *lc_delivery_create(lc_edge *edge, lc_batch *batch) {
   delivery *self = allocate(batch->n_ranges);
   if (self == NULL) return NULL;
@@ -147,7 +135,6 @@ lc_delivery *lc_delivery_create(lc_edge *edge, lc_batch *batch) {
     self->acks[i] = (lc_ack){
         .end = range->end, .resume = range->resume, .final = range->last, .stream = stream, .owner = self};
     fill_range(self, i);
-    lc_edge_note_gap(edge, range);
     lc_cursor_expect(&stream->cursors[edge->index], &self->acks[i]);
     stream->acks++;
   }

@@ -217,10 +217,11 @@ static bool all_feeds(const lc_engine *engine, bool (*says)(const lc_feed *feed)
 
 static bool is_closed(const lc_resource *res) { return lc_resource_state_of(res) == LC_RES_CLOSED; }
 
-/* A `once` run does not wait for what a monitor that was closed in use would have read. */
+/* What was closed in use waits for a reload, but in a `once` run. */
 static bool is_over(const lc_feed *feed) {
-  bool closed = feed->pipeline->engine->runtime->once && is_closed(&feed->monitor->resource);
-  return feed->finished || feed->leaving || feed->pipeline->failed || closed;
+  bool once = feed->pipeline->engine->runtime->once, closed = once && is_closed(&feed->monitor->resource);
+  bool failed = feed->pipeline->failed && (once || !feed->pipeline->broken);
+  return feed->finished || feed->leaving || failed || closed;
 }
 static bool is_stopped(const lc_feed *feed) { return feed->stopped; }
 
@@ -324,10 +325,11 @@ static bool advance(lc_engine *engine) {
   switch (engine->phase) {
     case LC_ENGINE_RUNS:
       for (uint32_t p = 0; p < engine->n_pipelines; p++) {
+        lc_pipeline_check_sinks(engine->pipelines[p]);
         if (engine->pipelines[p]->failed) stop_monitors(engine->pipelines[p]);
       }
       lc_engine_reap(engine);
-      if (!all_feeds(engine, is_over)) return false;
+      if (engine->expects || !all_feeds(engine, is_over)) return false;
       begin_stop(engine);
       return true;
     case LC_ENGINE_STOPS:

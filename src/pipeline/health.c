@@ -20,10 +20,7 @@ static void edge_health(lc_edge *edge, int64_t now_ns, int64_t stall_ns, lc_heal
     lc_health_add(ret, LC_CAUSE_ABANDONED, "%.80s -> %.80s: %llu bytes of sources vanished before they were read",
                   pipeline, sink, (unsigned long long)edge->total.abandoned_bytes);
   }
-  if (edge->graphs > 0 && lc_edge_is_closed(edge)) {
-    lc_health_add(ret, LC_CAUSE_SINK, "%.80s -> %.80s: the sink was closed in use; a reload goes on where it was",
-                  pipeline, sink);
-  } else if (stalled_ns >= stall_ns) {
+  if (stalled_ns >= stall_ns) {
     lc_health_add(ret, LC_CAUSE_SINK, "%.80s -> %.80s: the sink has taken nothing for %lld s while deliveries wait",
                   pipeline, sink, (long long)(stalled_ns / LC_SECOND));
   }
@@ -31,7 +28,10 @@ static void edge_health(lc_edge *edge, int64_t now_ns, int64_t stall_ns, lc_heal
 
 static void pipeline_health(const lc_pipeline *pipeline, lc_health *ret) {
   const char *name = pipeline->resource.name;
-  if (pipeline->failed) lc_health_add(ret, LC_CAUSE_PIPELINE, "%.160s: the pipeline stopped", name);
+  if (pipeline->failed) {
+    lc_health_add(ret, LC_CAUSE_PIPELINE, "%.80s: the pipeline stopped%s", name,
+                  pipeline->broken ? ", since something was closed in use; a reload goes on where it was" : "");
+  }
   for (uint32_t f = 0; f < pipeline->n_feeds; f++) {
     const lc_feed *feed = pipeline->feeds[f];
     if (feed->leaving || feed->stop_asked || !atomic_load(&feed->monitor->resource.close_asked)) continue;
@@ -48,6 +48,9 @@ void lc_engine_health(lc_engine *engine, int64_t now_ns, int64_t stall_ns, lc_he
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
       if (pipeline->edges[e] != NULL) edge_health(pipeline->edges[e], now_ns, stall_ns, ret);
     }
+  }
+  if (engine->expects) {
+    lc_health_add(ret, LC_CAUSE_PIPELINE, "a pipeline stopped, and waits for a reload that brings it back");
   }
   if (engine->commit_failed) {
     lc_health_add(ret, LC_CAUSE_COMMITS, "positions cannot be saved: %llu commits failed in a row",

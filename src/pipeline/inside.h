@@ -45,7 +45,6 @@ struct lc_edge {
   uint64_t settled_seen; /* records that it had settled when that was set */
   bool forced;     /* past that: what it held was given up */
   bool over;       /* its successor has its rows and its ledger */
-  bool resumes;    /* follows one whose sink was closed in use: begins where that one was */
   uint64_t quiet_at; /* it was seen to hold nothing: with so many commits all of it is saved; 0: not yet */
   char *key;       /* owned: "<pipeline>/<sink identity>", of its rows in the ledger */
   lc_ledger total; /* as of now */
@@ -155,7 +154,8 @@ struct lc_pipeline {
   lc_sink *lent;      /* lent to one of them */
   lc_stream *active;  /* streams that commits look at */
   bool paused;        /* by an operator: its monitors get no batches */
-  bool failed;        /* a stage stopped it */
+  bool failed;        /* a stage stopped it, or somebody closed what it needs */
+  bool broken;        /* the latter: it waits for a reload */
   bool leaving;       /* no generation names it any more */
   uint64_t discarded; /* records let go unsettled: they will be read again */
   uint64_t gaps;      /* ranges that did not touch: a bug, shown */
@@ -166,12 +166,13 @@ struct lc_pipeline {
 void lc_engine_reap(lc_engine *engine);
 void lc_feed_leave(lc_feed *feed);
 void lc_pipeline_leave(lc_pipeline *pipeline);
-/* Somebody closed its sink in use. It gets nothing any more, its cursors stay, and after a reload a successor goes on
- * there. Forgets what the sink has let go of. */
-bool lc_edge_is_closed(lc_edge *edge);
+/* Forgets what a sink has let go of when somebody closed it in use: it holds no stream any more. */
+void lc_edge_forget_closed(lc_edge *edge);
 /* Takes an edge that no graph names, and that never had anything, out of its pipeline. */
 void lc_edge_remove(lc_edge *edge);
 void lc_engine_reap_soon(lc_engine *engine);
+/* A pipeline that had stopped was replaced, or is gone: the run is as good as those that are left. */
+void lc_engine_forgive(lc_engine *engine);
 /* An edge of that key is there again, with its ledger; NULL: all of them are let go of. */
 void lc_engine_forget_gone(lc_engine *engine, const char *key);
 /* Nothing is under way any more: sinks that took the place of others have the rows for themselves. */
@@ -203,6 +204,7 @@ struct lc_engine {
   lc_resource **closing; /* counted: sinks that left, until they are closed; owned */
   uint32_t n_closing;
   bool leaving; /* something drains: lc_engine_reap looks at it */
+  bool expects; /* a reload makes pipelines that had stopped leave, and has not brought the new ones yet */
   lc_gone *gone; /* owned; one per edge that gave something up, at most so many as leave.c says */
   uint32_t n_gone;
   lc_dlq *dlq;  /* owned */
@@ -253,6 +255,8 @@ void lc_pipeline_enqueue(lc_pipeline *pipeline, lc_batch *batch, lc_graph *graph
 /* Moves batches through the loop's stages to the sinks. Returns true when it stopped for breath. */
 bool lc_pipeline_pump(lc_pipeline *pipeline);
 void lc_pipeline_fail(lc_pipeline *pipeline, const char *message);
+/* Fails when somebody closed a sink that its newest graph names. */
+void lc_pipeline_check_sinks(lc_pipeline *pipeline);
 int lc_pipeline_open(lc_pipeline *pipeline, lc_error *error);
 bool lc_pipeline_at_rest(const lc_pipeline *pipeline);
 void lc_pipeline_discard_queue(lc_pipeline *pipeline);
@@ -263,8 +267,6 @@ const char *lc_pipeline_name(const lc_pipeline *pipeline);
 
 /* delivery.c */
 lc_delivery *lc_delivery_create(lc_edge *edge, lc_batch *batch);
-/* Counts as abandoned what lies between the cursor, of which nothing is on its way, and a range that comes now. */
-void lc_edge_note_gap(lc_edge *edge, const lc_range *range);
 /* Settles the ranges without a record. False: there was nothing else, and the delivery is gone. */
 bool lc_delivery_begin(lc_delivery *delivery);
 void lc_delivery_start(lc_delivery *delivery); /* begins it, and submits it to its sink */

@@ -53,11 +53,14 @@ static bool an_heir_waits(const lc_pipeline *pipeline) {
 }
 
 static bool streams_saved(const lc_feed *feed) {
+  bool active = false;
   if (an_heir_waits(feed->pipeline)) return false;
   for (const lc_stream *stream = feed->streams; stream != NULL; stream = stream->next) {
-    if (stream->active || stream->acks > 0 || stream->queued > 0) return false;
+    if (stream->acks > 0 || stream->queued > 0) return false;
+    active = active || stream->active;
   }
-  return true;
+  if (active) lc_engine_commit_soon(feed->pipeline->engine, 0); /* somebody may wait for it */
+  return !active;
 }
 
 /* Those that waited for this feed, of whatever pipeline, go on where it ended. */
@@ -150,18 +153,18 @@ static void give_up_deliveries(lc_edge *edge) {
   each_stream(edge->pipeline, save_anew, edge);
 }
 
-bool lc_edge_is_closed(lc_edge *edge) {
-  if (lc_resource_state_of(&edge->sink->resource) != LC_RES_CLOSED) return false;
-  if (edge->deliveries == NULL || edge->in_flight > 0) return true;
-  if (edge->forced) {
+void lc_edge_forget_closed(lc_edge *edge) {
+  if (lc_resource_state_of(&edge->sink->resource) != LC_RES_CLOSED) return;
+  if (edge->deliveries == NULL || edge->in_flight > 0) return;
+  bool leaves = edge->graphs == 0 || edge->pipeline->leaving;
+  if (leaves && !edge->pipeline->failed) {
     give_up_deliveries(edge);
-  } else { /* it is read again, or counted when it cannot be */
-    each_stream(edge->pipeline, forget_acks, edge);
-    lc_edge_free_deliveries(edge);
-    each_stream(edge->pipeline, save_anew, edge);
-    edge->total = edge->saved;
+    return;
   }
-  return true;
+  each_stream(edge->pipeline, forget_acks, edge);
+  lc_edge_free_deliveries(edge);
+  each_stream(edge->pipeline, save_anew, edge);
+  edge->total = edge->saved; /* the rest is read again */
 }
 
 static bool any_edge(const lc_edge *edge) { return edge != NULL; }
@@ -291,7 +294,7 @@ void lc_edge_remove(lc_edge *edge) {
 /* Returns true when it is gone. */
 static bool reap_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
-  (void)lc_edge_is_closed(edge);
+  lc_edge_forget_closed(edge);
   if (edge->pipeline->leaving || edge->graphs == 0) {
     look_at_leaving(edge);
     if (edge->forced || is_overdue(edge, lc_clock_mono())) force_edge(edge);
@@ -332,8 +335,8 @@ static bool reap_parts(lc_pipeline *pipeline, bool *ret_left) {
   return pipeline->n_feeds == 0 && !any;
 }
 
-/* A pipeline that had stopped was replaced: the run is as good as those that are left. */
-static void forgive(lc_engine *engine) {
+void lc_engine_forgive(lc_engine *engine) {
+  if (engine->expects) return;
   for (uint32_t p = 0; p < engine->n_pipelines; p++) {
     if (engine->pipelines[p]->failed) return;
   }
@@ -354,7 +357,7 @@ static bool reap_pipeline(lc_engine *engine, uint32_t index, bool *ret_left) {
   }
   if (!empty) return false;
   engine->pipelines[index] = engine->pipelines[--engine->n_pipelines];
-  if (pipeline->failed) forgive(engine);
+  if (pipeline->failed) lc_engine_forgive(engine);
   lc_resource_close(&pipeline->resource);
   lc_pipeline_release(pipeline);
   return true;

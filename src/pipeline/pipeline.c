@@ -203,7 +203,6 @@ static void dispatch(lc_pipeline *pipeline) {
   lc_batch_pool_recharge(pipeline->pool, batch);
   batch->refs = 1; /* our own, until every sink has its delivery */
   for (uint32_t i = 0; i < graph->n_edges; i++) {
-    if (lc_edge_is_closed(graph->edges[i])) continue;
     lc_delivery *delivery = lc_delivery_create(graph->edges[i], batch);
     if (delivery == NULL) { /* no cursor may move past this batch: stop here, it will be read again */
       lc_pipeline_fail(pipeline, "out of memory");
@@ -220,6 +219,7 @@ static bool step(lc_pipeline *pipeline, int64_t now_ns) {
   int rc = run_stages(pipeline, now_ns, &error);
   if (rc == LC_EAGAIN) return true;
   if (rc != 0) {
+    pipeline->broken = rc == LC_ECLOSED;
     lc_pipeline_fail(pipeline, error.message);
     return false;
   }
@@ -230,6 +230,8 @@ static bool step(lc_pipeline *pipeline, int64_t now_ns) {
     return false;
   }
   if (!sources_live(batch)) return false;
+  lc_pipeline_check_sinks(pipeline);
+  if (pipeline->failed) return false;
   dispatch(pipeline);
   return true;
 }
@@ -281,6 +283,19 @@ void lc_pipeline_fail(lc_pipeline *pipeline, const char *message) {
   result->failed = true;
   lc_log(LC_LOG_ERROR, "pipeline", "stopped", LC_S("pipeline", pipeline->resource.name), LC_S("error", message));
   lc_engine_wake(pipeline->engine);
+}
+
+void lc_pipeline_check_sinks(lc_pipeline *pipeline) {
+  const lc_graph *graph = pipeline->graph;
+  if (pipeline->leaving) return; /* what its sinks do not take is given up */
+  for (uint32_t e = 0; e < graph->n_edges && !pipeline->failed; e++) {
+    const lc_resource *res = &graph->edges[e]->sink->resource;
+    if (!atomic_load(&res->close_asked)) continue;
+    char why[160];
+    snprintf(why, sizeof why, "sink \"%.100s\" was closed in use", res->name);
+    pipeline->broken = true;
+    lc_pipeline_fail(pipeline, why);
+  }
 }
 
 bool lc_pipeline_at_rest(const lc_pipeline *pipeline) {

@@ -39,7 +39,6 @@ static int plan_edges(lc_reload *reload, plan *own, lc_error *error) {
       edge = lc_edge_create(own->live, sink);
       if (edge == NULL) return no_memory(error);
       edge->after = before;
-      edge->resumes = before != NULL && lc_edge_is_closed(before);
       own->edges[own->n_edges++] = edge;
     }
     lc_graph_add_edge(own->graph, edge);
@@ -47,19 +46,10 @@ static int plan_edges(lc_reload *reload, plan *own, lc_error *error) {
   return lc_pipeline_fit_cursors(own->live) == 0 ? 0 : no_memory(error);
 }
 
-/* Whether a sink was closed in use: then the sources begin again where that one was. */
-static bool resumes(const plan *own) {
-  bool any = false;
-  for (uint32_t e = 0; e < own->n_edges; e++) any = any || own->edges[e]->resumes;
-  return any;
-}
-
-/* The live stage that does what a described one shall: the n-th of its identity for the n-th. One
- * with memory would take what is read again for what it has seen. */
+/* The live stage that does what a described one shall: the n-th of its identity for the n-th. */
 static lc_stage *match_stage(lc_reload *reload, const plan *own, uint32_t index) {
   const lc_graph *described = own->described->graph, *live = own->live->graph;
   lc_resource *wanted = &described->stages[index]->resource;
-  if (resumes(own) && described->stages[index]->ops->save != NULL) return described->stages[index];
   uint32_t skip = 0;
   for (uint32_t i = 0; i < index; i++) skip += lc_same_identity(&described->stages[i]->resource, wanted);
   for (uint32_t i = 0; i < live->n_stages; i++) {
@@ -77,8 +67,7 @@ static int plan_feeds(lc_reload *reload, plan *own, lc_error *error) {
   for (uint32_t i = 0; i < described->n_feeds; i++) {
     lc_monitor *monitor = described->feeds[i]->monitor;
     lc_feed *live = lc_reload_feed_of(reload->engine, &monitor->resource);
-    bool again = resumes(own) && monitor->ops->replayable != NULL; /* it reads again, as another monitor */
-    bool here = live != NULL && live->pipeline == own->live && !live->leaving && !again;
+    bool here = live != NULL && live->pipeline == own->live && !live->leaving;
     if (here && lc_reload_adopts(reload, &monitor->resource, &live->monitor->resource)) {
       live->kept = true;
       continue;
@@ -148,19 +137,29 @@ static int make_room(lc_reload *reload, lc_error *error) {
 
 static bool is_new(const lc_resource *res) { return lc_resource_state_of(res) == LC_RES_DESCRIBED; }
 
-/* Sinks are known to the store before anything asks for their cursors. */
-static int name_sinks(lc_reload *reload, lc_error *error) {
-  lc_store *store = reload->engine->runtime->store;
+static int each_new_sink(lc_reload *reload, int (*each)(lc_engine *engine, lc_sink *sink, lc_error *error),
+                         lc_error *error) {
   int rc = 0;
   for (uint32_t i = 0; i < reload->n; i++) {
     const plan *own = &reload->plans[i];
     const lc_graph *graph = own->live != NULL ? own->graph : own->described->graph;
     for (uint32_t e = 0; e < graph->n_edges && rc == 0; e++) {
       lc_sink *sink = graph->edges[e]->sink;
-      lc_engine_note_sink(reload->engine, sink);
-      if (is_new(&sink->resource)) rc = lc_store_resource_id(store, sink->resource.identity, &sink->store_id, error);
+      if (is_new(&sink->resource)) rc = each(reload->engine, sink, error);
     }
   }
+  return rc;
+}
+
+/* Sinks are known to the store before anything asks for their cursors. */
+static int name_sink(lc_engine *engine, lc_sink *sink, lc_error *error) {
+  lc_engine_note_sink(engine, sink);
+  return lc_store_resource_id(engine->runtime->store, sink->resource.identity, &sink->store_id, error);
+}
+
+static int open_sink(lc_engine *engine, lc_sink *sink, lc_error *error) {
+  int rc = lc_engine_open_sink(engine, sink, error);
+  if (rc != 0) lc_error_context(error, "%s made at %s", sink->resource.kind, sink->resource.made_at);
   return rc;
 }
 
@@ -177,18 +176,13 @@ static int open_live(lc_engine *engine, plan *own, lc_error *error) {
 
 static int open_all(lc_reload *reload, lc_error *error) {
   lc_engine *engine = reload->engine;
-  int rc = name_sinks(reload, error);
+  int rc = each_new_sink(reload, name_sink, error);
   for (uint32_t i = 0; i < reload->n && rc == 0; i++) {
     plan *own = &reload->plans[i];
     rc = own->live != NULL ? open_live(engine, own, error) : lc_engine_open_pipeline(own->described, error);
     if (rc != 0) lc_error_context(error, "pipeline %s", own->described->resource.name);
   }
-  for (uint32_t i = 0; i < engine->n_sinks && rc == 0; i++) {
-    lc_sink *sink = engine->sinks[i];
-    if (is_new(&sink->resource)) rc = lc_engine_open_sink(engine, sink, error);
-    if (rc != 0) lc_error_context(error, "%s made at %s", sink->resource.kind, sink->resource.made_at);
-  }
-  return rc;
+  return rc == 0 ? each_new_sink(reload, open_sink, error) : rc;
 }
 
 static void free_reload(lc_reload *reload) {
@@ -268,33 +262,7 @@ static bool revive_edges(const plan *own) {
   return any;
 }
 
-/* A new edge gets what is read from now on; but the successor of a sink that was closed in use goes on where that one
- * was. */
-static void start_edge(lc_stream *stream, const lc_edge *edge) {
-  if (!edge->resumes) {
-    lc_cursor_start(stream, edge->index, stream->delivered_to, &stream->delivered_mark);
-    return;
-  }
-  const lc_cursor *cursor = &stream->cursors[edge->after->index];
-  lc_cursor_start(stream, edge->index, cursor->position, &cursor->mark);
-  stream->cursors[edge->index].drained = cursor->drained;
-}
-
-/* The one before will never settle anything again: there is nothing to wait for. */
-static void take_over(lc_edge *edge) {
-  lc_edge *before = edge->after;
-  edge->after = before->after;
-  before->after = NULL;
-  before->over = true;
-  before->changed = false;
-  before->total = before->saved; /* what it let go of is read again, or counted as a gap */
-  lc_ledger_add(&edge->total, &before->total);
-  lc_ledger_add(&edge->saved, &before->saved);
-  before->total = before->saved = (lc_ledger){0};
-  edge->changed = true;
-}
-
-/* Nothing of a stream goes to them before its rows say so. */
+/* They get what is read from now on. Nothing of a stream goes to them before its rows say so. */
 static void start_edges(const plan *own) {
   bool any = revive_edges(own);
   for (uint32_t f = 0; any && f < own->live->n_feeds; f++) {
@@ -302,13 +270,10 @@ static void start_edges(const plan *own) {
       for (uint32_t e = 0; e < own->graph->n_edges; e++) {
         const lc_edge *edge = own->graph->edges[e];
         if (edge->graphs > 1 || (!is_new_edge(own, edge) && stream->cursors[edge->index].first != NULL)) continue;
-        start_edge(stream, edge);
+        lc_cursor_start(stream, edge->index, stream->delivered_to, &stream->delivered_mark);
       }
       lc_stream_rows_changed(stream);
     }
-  }
-  for (uint32_t e = 0; e < own->n_edges; e++) {
-    if (own->edges[e]->resumes) take_over(own->edges[e]);
   }
 }
 
@@ -369,6 +334,8 @@ void lc_reload_commit(lc_reload *reload) {
     }
   }
   free_reload(reload);
+  engine->expects = false;
+  lc_engine_forgive(engine);
   lc_engine_start_ticks(engine);
   lc_engine_reap_soon(engine);
   lc_engine_wake(engine);

@@ -61,7 +61,11 @@ int lc_reload_match_pipelines(lc_reload *reload, lc_error *error) {
     plan *own = &reload->plans[i];
     own->live = pipeline_of_name(reload->engine, own->described->resource.name);
     if (own->live == NULL) continue;
-    if (own->live->failed && !own->live->leaving) lc_pipeline_leave(own->live);
+    if (!own->live->leaving) lc_pipeline_check_sinks(own->live);
+    if (own->live->failed && !own->live->leaving) {
+      reload->engine->expects = true;
+      lc_pipeline_leave(own->live);
+    }
     if (own->live->leaving) rc = still_closing(&own->live->resource, error);
   }
   return rc;
@@ -77,8 +81,9 @@ int lc_reload_match_sink(lc_reload *reload, lc_sink *described, lc_error *error)
   for (uint32_t i = 0; i < engine->n_sinks; i++) {
     lc_resource *live = &engine->sinks[i]->resource;
     if (!lc_same_identity(live, &described->resource)) continue;
-    bool closed = lc_resource_state_of(live) == LC_RES_CLOSED;
-    if (!closed && atomic_load(&live->close_asked)) return still_closing(live, error);
+    lc_resource_state state = lc_resource_state_of(live);
+    bool closes = state != LC_RES_CLOSED && atomic_load(&live->close_asked);
+    if (closes || state == LC_RES_DESCRIBED) return still_closing(live, error); /* the latter: of a reload that failed */
     if (newest == NULL || live->id > newest->id) newest = live;
   }
   if (newest != NULL) (void)lc_reload_adopts(reload, &described->resource, newest);

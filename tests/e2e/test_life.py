@@ -186,6 +186,27 @@ def test_closed_in_use(lc, reloads):
     assert lc.audit()["healthy"]
 
 
+def test_what_is_gone_before_the_reload_is_counted(lc):
+    """What the stopped pipeline had read, and can be read no more, is not forgotten."""
+    lc.write("in.log", "1\n2\n3\n")
+    lc.pipeline("""
+    out = logcap.file_sink { name = "out", path = "out.log", format = "raw" }
+    logcap.pipeline { name = "p", from = logcap.file_monitor { paths = { "in.log" }, start = "beginning" },
+      stages = { function(rec) if rec.message == "4" then out:close() end end }, to = out }
+    """)
+    daemon = lc.start().ready()
+    lc.wait_delivered(3)
+    wait_until(lambda: [c["position"] for s in lc.positions()["sources"] for c in s["cursors"]] == [6], what="a commit")
+    lc.append("in.log", "4\n5\n")
+    assert daemon.wait_log("stopped")["error"] == 'sink "out" was closed in use'
+    lc.path("in.log").unlink()
+    reload(lc)
+    gone = daemon.wait_log("source is gone before it was read to its end")
+    assert gone["lost_bytes"] >= 1  # at least: nobody knows what the file had in the end
+    assert daemon.stop() == 0
+    assert not lc.audit(code=1)["healthy"] and lc.read("out.log") == b"1\n2\n3\n"
+
+
 def test_closed_standard_input_gives_out_what_it_had(lc):
     """What was taken from a pipe is nowhere else: a line without its end is delivered when the monitor is closed."""
     lc.pipeline("""

@@ -20,7 +20,7 @@ struct double_monitor {
   partition partitions[PARTITIONS];
   uint32_t n_partitions, per_batch, settled, refills, train, jobs;
   uint32_t adopted_batch; /* per_batch from the next job on; 0: as it is */
-  bool started, stopping, finished, forgets;
+  bool started, stopping, closing, finished, forgets;
   lc_fit fit;
   struct job *job;
 };
@@ -125,6 +125,15 @@ static void fill(uv_work_t *work) {
   }
 }
 
+/* The end of its closing. */
+static void release_sources(double_monitor *self) {
+  for (uint32_t i = 0; i < self->n_partitions; i++) {
+    lc_source_release(self->partitions[i].source);
+    self->partitions[i].source = NULL;
+  }
+  lc_resource_closed(&self->base.resource);
+}
+
 static void filled(uv_work_t *work, int status) {
   (void)status;
   job *task = work->data;
@@ -137,15 +146,16 @@ static void filled(uv_work_t *work, int status) {
   }
   lc_feed_deliver(self->base.feed, &task->carrier, task->batch);
   free(task);
+  if (self->closing) release_sources(self);
   if (self->stopping) {
     lc_monitor_stopped(&self->base);
-    return;
+  } else {
+    next_job(self);
   }
-  next_job(self);
 }
 
 static void next_job(double_monitor *self) {
-  if (self->job != NULL || self->stopping || !self->started || self->jobs == 0) return;
+  if (self->job != NULL || self->stopping || self->closing || !self->started || self->jobs == 0) return;
   if (!anything_left(self)) {
     if (!self->finished && self->runtime->once) lc_monitor_finished(&self->base, 0);
     self->finished = true;
@@ -213,11 +223,8 @@ static const lc_monitor_ops ops = {
 
 static void close_it(lc_resource *res) {
   double_monitor *self = (double_monitor *)res;
-  for (uint32_t i = 0; i < self->n_partitions; i++) {
-    lc_source_release(self->partitions[i].source);
-    self->partitions[i].source = NULL;
-  }
-  lc_resource_closed(res);
+  self->closing = true;
+  if (self->job == NULL) release_sources(self);
 }
 
 static void destroy(lc_resource *res) { free(res); }

@@ -64,6 +64,12 @@ static void test_a_swallowed_record(void **state) {
   pipeline->gaps = 1;
   assert_reason(&r, 1, LC_CAUSE_LEDGER, "ranges of a source did not touch");
   pipeline->gaps = 0;
+  pipeline->broken = pipeline->failed = true;
+  assert_reason(&r, 1, LC_CAUSE_PIPELINE, "the pipeline stopped, since something was closed in use; a reload goes on");
+  pipeline->broken = pipeline->failed = false;
+  r.engine->expects = true;
+  assert_reason(&r, 1, LC_CAUSE_PIPELINE, "a pipeline stopped, and waits for a reload that brings it back");
+  r.engine->expects = false;
   run_end(&r);
 }
 

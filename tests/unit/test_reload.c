@@ -354,6 +354,69 @@ static void test_a_source_settles_without_the_sink_that_left(void **state) {
   end_healthy(&r);
 }
 
+/* --- closed in use --- */
+
+static bool stopped_at_rest(run *self) { return self->polls >= 60 && !self->finished; }
+
+/* The pipeline stops, and goes on with a reload where it was: its other sink has nothing twice. */
+static void test_a_sink_that_is_closed_in_use_goes_on_with_a_reload(void **state) {
+  run r;
+  run_begin(&r, *state, false);
+  double_sink *stays = run_with_sink(&r, "stays", DOUBLE_AT_ONCE), *closed = run_with_sink(&r, "closed", DOUBLE_HOLD);
+  lc_buf text[2] = {0};
+  double_sink_into(stays, &text[0]);
+  double_sink_into(closed, &text[1]);
+  double_monitor_partition(r.monitor, "a", 10000);
+  double_monitor_batch(r.monitor, 10);
+  run_start(&r, 0);
+  wait_for(&r, 200);
+  lc_resource_close(&double_sink_base(closed)->resource);
+  run_until(&r, stopped_at_rest); /* it waits for a reload */
+  uint32_t had = double_sink_count(stays);
+  assert_true(had < 10000);
+  bool healthy = false;
+  char *audit = run_audit(&r, &healthy);
+  assert_null(strstr(audit, "does not balance"));
+  free(audit);
+  double_sink *again[2] = {double_sink_create(r.test->registry, "stays", DOUBLE_AT_ONCE),
+                           double_sink_create(r.test->registry, "closed", DOUBLE_AT_ONCE)};
+  for (int i = 0; i < 2; i++) double_sink_into(again[i], &text[i]);
+  int rc = LC_EAGAIN;
+  for (int i = 0; i < 1000 && rc == LC_EAGAIN; i++) {
+    for (int s = 0; s < 2; s++) lc_resource_retain(&double_sink_base(again[s])->resource);
+    wanted want = {"shop", monitor_again(&r, 10000), NULL, {double_sink_base(again[0]), double_sink_base(again[1])}, 2};
+    rc = reload_with(&r, &want, 1);
+    run_until(&r, stopped_at_rest);
+  }
+  assert_int_equal(rc, 0);
+  for (int i = 0; i < 2; i++) {
+    lc_resource_release(&r.bases[i]->resource);
+    r.sinks[i] = again[i];
+    r.bases[i] = double_sink_base(again[i]);
+  }
+  wait_for(&r, 10000 - had);
+  r.sinks[0] = again[1];
+  wait_for(&r, 10000);
+  r.sinks[0] = again[0];
+  for (int i = 0; i < 2; i++) assert_in_order(lc_buf_cstr(&text[i]), 0, 10000);
+  end_healthy(&r);
+  for (int i = 0; i < 2; i++) lc_buf_free(&text[i]);
+}
+
+static void test_a_once_run_ends_when_its_sink_is_closed(void **state) {
+  run r;
+  run_begin(&r, *state, true);
+  double_sink *sink = run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  double_monitor_partition(r.monitor, "a", 100000);
+  run_start(&r, 0);
+  wait_for(&r, 200);
+  lc_resource_close(&double_sink_base(sink)->resource);
+  run_until(&r, run_has_finished);
+  assert_true(r.result.failed);
+  assert_non_null(strstr(r.result.message, "pipeline shop stopped: sink \"sink\" was closed in use"));
+  run_end(&r);
+}
+
 static void test_failure_changes_nothing(void **state) {
   run r;
   begin(&r, state, 10000, DOUBLE_AT_ONCE);
@@ -417,6 +480,8 @@ int main(void) {
       lc_test_case(test_a_replaced_sink_drains_beside_its_successor),
       lc_test_case(test_a_sink_that_two_pipelines_leave_is_given_up),
       lc_test_case(test_a_source_settles_without_the_sink_that_left),
+      lc_test_case(test_a_sink_that_is_closed_in_use_goes_on_with_a_reload),
+      lc_test_case(test_a_once_run_ends_when_its_sink_is_closed),
       lc_test_case(test_failure_changes_nothing),
       lc_test_case(test_memory_that_runs_short_changes_nothing),
   };
