@@ -83,7 +83,7 @@ int lc_reload_match_sink(lc_reload *reload, lc_sink *described, lc_error *error)
     if (!lc_same_identity(live, &described->resource)) continue;
     lc_resource_state state = lc_resource_state_of(live);
     bool closes = state != LC_RES_CLOSED && atomic_load(&live->close_asked);
-    if (closes || state == LC_RES_DESCRIBED) return still_closing(live, error); /* the latter: of a reload that failed */
+    if (closes || state == LC_RES_DESCRIBED) return still_closing(live, error); /* of a reload that failed */
     if (newest == NULL || live->id > newest->id) newest = live;
   }
   if (newest != NULL) (void)lc_reload_adopts(reload, &described->resource, newest);
