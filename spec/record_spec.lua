@@ -249,10 +249,52 @@ describe("a record", function()
     assert.truthy(out[1].dead:find("record_spec.lua:%d+: a field's name is a string, got a table"))
   end)
 
-  it("shows no pointer and cannot be indexed by numbers", function()
+  it("shows no pointer, and cannot be indexed, moved or followed as one", function()
     local shown
     with("{}", function(rec) shown = tostring(rec) end)
     assert.equal("record", shown)
+    local misused = {
+      function(rec) return rec[0] end,
+      function(rec) rec[0] = {} end,
+      function(rec) return rec + 1 end,
+      function(rec) return 1 + rec end,
+      function(rec) return rec - rec end,
+      function(rec) return #rec end,
+      function(rec) return rec .. "" end,
+      function(rec) return rec < 1 end,
+      function(rec) return -rec end,
+      function(rec) local _ = rec.get(rec + 0, "a") end,
+      function(rec) local _ = rec.get(1, "a") end,
+    }
+    for i, fn in ipairs(misused) do
+      local out = run(fn, { '{"a":1}' })
+      assert.truthy(out[1].dead, "misuse " .. i)
+      assert.truthy(out[1].dead:find("record_spec.lua:%d+: "), out[1].dead)
+    end
+    with("{}", function(rec) assert(rec == rec and rec ~= nil and rec ~= 1 and rec ~= "x") end)
+    assert.truthy(run(function(rec) return rec() end, { "{}" })[1].dead:find("is not callable", 1, true))
+  end)
+
+  it("makes nothing on the heap in compiled code, however often it is used", function()
+    local lines = {}
+    for i = 1, 5000 do lines[i] = '{"level":"info","n":1}' end
+    local function made(fn)
+      run(fn, lines) -- compiles it
+      collectgarbage()
+      collectgarbage("stop")
+      local before = collectgarbage("count")
+      run(fn, lines)
+      local after = collectgarbage("count")
+      collectgarbage("restart")
+      return after - before
+    end
+    local once = made(function(rec) rec.env = "prod" end)
+    local often = made(function(rec)
+      if rec.level == "debug" then return false end
+      rec.env = "prod"
+      return rec.level ~= "debug" and rec.n > 0
+    end)
+    assert.is_true(often - once < 20, ("%d records took %.0f KiB more"):format(#lines, often - once))
   end)
 
   it("reads many records through compiled code as through the interpreter", function()

@@ -8,13 +8,11 @@ local record = require "logcap.record"
 -- Room for the machine code of many stages; beyond the default of 512 KiB all of it would be thrown away and made anew.
 require("jit.opt").start("maxtrace=8000", "maxmcode=16384")
 
-local pcall, tostring, type = pcall, tostring, type
-
 local source = [[
-local next_record, drop, refuse, view, Record, describe, pcall, fn = ...
+local next_record, drop, refuse, view, record_of, describe, pcall, fn = ...
 return function()
   while next_record(view) do
-    local ok, verdict = pcall(fn, Record(view.serial))
+    local ok, verdict = pcall(fn, record_of(view.serial))
     if not ok then
       local reason = describe(verdict)
       refuse(view, reason, #reason)
@@ -25,16 +23,9 @@ return function()
 end
 ]]
 
--- An error may be anything, and its __tostring may fail as well.
-local function describe(err)
-  if type(err) == "string" then return err end
-  local ok, text = pcall(tostring, err)
-  return ok and type(text) == "string" and text or "an error that cannot be shown"
-end
-
 ---@param fn fun(rec: logcap.Record): boolean?
 ---@return fun() loop over the records that the view has in hand
 return function(fn)
   local make = assert(loadstring(source, "=logcap loop"))
-  return make(record.next, record.drop, record.refuse, record.view, record.Record, describe, pcall, fn)
+  return make(record.next, record.drop, record.refuse, record.view, record.of, record.describe, pcall, fn)
 end

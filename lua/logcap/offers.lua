@@ -256,8 +256,8 @@ return function(host, session)
     session.trying = true
     while host.try_next() do
       at = at + 1
-      local ok, verdict = pcall(fn, record.Record(record.view.serial))
-      if not ok then errors[at] = printer.value(verdict)
+      local ok, verdict = pcall(fn, record.of(record.view.serial))
+      if not ok then errors[at] = printer.value(type(verdict) == "string" and record.describe(verdict) or verdict)
       elseif verdict == false then host.try_drop() end
     end
     session.trying = false

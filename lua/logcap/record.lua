@@ -1,12 +1,14 @@
--- What a Lua function gets as its record: a struct value that holds the record's serial number, and nothing else.
+-- What a Lua function gets as its record: a pointer whose address is the record's serial number, to a struct that
+-- nobody knows, so that it cannot be followed, moved or indexed.
 --
--- The number is compared in C (src/bind/record_view.c) at each use, so a value that was kept past its record raises. No
--- pointer can be reached from it. Each change of a record is one C call.
+-- The number is compared in C (src/bind/record_view.c) at each use, so a value that was kept past its record raises.
+-- Each change of a record is one C call. A pointer is a value, which compiled code need not make on the heap; a struct
+-- would be read again after each C call, and so had to be there.
 
 local ffi = require "ffi"
 local native = require "logcap.native"
 
-local error, pcall, select, type = error, pcall, select, type
+local error, pcall, select, tostring, type = error, pcall, select, tostring, type
 local format = string.format
 local ffi_string = ffi.string
 local null, json_encode, decode, failure = native.null, native.json_encode, native.view_decode, native.view_error
@@ -23,6 +25,7 @@ typedef struct lc_view {
   uint32_t key_len;
   uint32_t next_index;
 } lc_view;
+struct logcap_record;
 ]]
 
 local view = ffi.cast("lc_view *", address.view)
@@ -48,8 +51,8 @@ local path_set = bind("view_path_set", "int (*)(lc_view *, uint64_t, const char 
 -- lc_view_kind
 local MISSING, STRING, NUMBER, TRUE, FALSE, NULL, NESTED, EXPIRED = 0, 1, 2, 3, 4, 5, 6, -9
 
--- The struct's only member has a name that no field of a record has: it is not UTF-8.
-local SERIAL = "\255"
+local cast = ffi.cast
+local serial_t, record_t = ffi.typeof("uint64_t"), ffi.typeof("struct logcap_record *")
 
 -- Errors point at the line of the script: the functions that scripts call stand two levels above.
 local function fail(code)
@@ -59,8 +62,16 @@ local function fail(code)
   error(failure(), 3)
 end
 
-local function bad_key(key)
-  error(format("a field's name is a string, got a %s", type(key)), 3)
+local BAD_KEY = "a field's name is a string, got a %s"
+
+local function bad_key(key) error(format(BAD_KEY, type(key)), 3) end
+
+-- An error may be anything, and its __tostring may fail as well. What is said of rec[1] are LuaJIT's own words: a
+-- pointer with a number never asks __index.
+local function describe(err)
+  local ok, text = pcall(tostring, err)
+  if not ok or type(text) ~= "string" then return "an error that cannot be shown" end
+  return (text:gsub("size of C type is unknown or too large$", format(BAD_KEY, "number")))
 end
 
 -- The value that the last read found.
@@ -137,10 +148,10 @@ function methods.get(rec, key, ...)
   local n = select("#", ...)
   local value
   if n == 0 then
-    value = value_of(get(view, rec[SERIAL], key, #key))
+    value = value_of(get(view, cast(serial_t, rec), key, #key))
   else
     add_steps(n, ...)
-    value = value_of(path_get(view, rec[SERIAL], key, #key))
+    value = value_of(path_get(view, cast(serial_t, rec), key, #key))
   end
   return value
 end
@@ -156,11 +167,11 @@ function methods.set(rec, key, ...)
   local value = select(n, ...)
   local code
   if n == 1 then
-    code = put(rec[SERIAL], key, value)
+    code = put(cast(serial_t, rec), key, value)
   else
     local text = value ~= nil and encode(value, 3) or nil
     add_steps(n - 1, ...)
-    code = path_set(view, rec[SERIAL], key, #key, text, text and #text or 0)
+    code = path_set(view, cast(serial_t, rec), key, #key, text, text and #text or 0)
   end
   if code ~= 0 then fail(code) end
 end
@@ -173,10 +184,10 @@ function methods.remove(rec, key, ...)
   local n = select("#", ...)
   local code
   if n == 0 then
-    code = remove(view, rec[SERIAL], key, #key)
+    code = remove(view, cast(serial_t, rec), key, #key)
   else
     add_steps(n, ...)
-    code = path_set(view, rec[SERIAL], key, #key, nil, 0)
+    code = path_set(view, cast(serial_t, rec), key, #key, nil, 0)
   end
   if code ~= 0 then fail(code) end
 end
@@ -186,7 +197,7 @@ end
 function methods.pairs(rec)
   local index = 0
   return function()
-    local kind = member(view, rec[SERIAL], index)
+    local kind = member(view, cast(serial_t, rec), index)
     if kind == MISSING then return nil end
     local value = value_of(kind)
     index = view.next_index
@@ -199,7 +210,7 @@ end
 function methods.totable(rec)
   local copy, index = {}, 0
   while true do
-    local kind = member(view, rec[SERIAL], index)
+    local kind = member(view, cast(serial_t, rec), index)
     if kind == MISSING then return copy end
     local value = value_of(kind)
     index = view.next_index
@@ -210,14 +221,14 @@ end
 ---The name of the source, such as the path of its file; nil for records that have none.
 ---@return string?
 function methods.source_name(rec)
-  local name = value_of(source_name(view, rec[SERIAL]))
+  local name = value_of(source_name(view, cast(serial_t, rec)))
   return name
 end
 
 ---The time of the event, or when it was read: seconds since 1970, with a fraction, as os.date takes them.
 ---@return number
 function methods.event_time(rec)
-  local time = value_of(event_time(view, rec[SERIAL]))
+  local time = value_of(event_time(view, cast(serial_t, rec)))
   return time
 end
 
@@ -226,7 +237,7 @@ end
 function methods.source_labels(rec)
   local copy, index = {}, 0
   while true do
-    local kind = label(view, rec[SERIAL], index)
+    local kind = label(view, cast(serial_t, rec), index)
     if kind == MISSING then return copy end
     local value = value_of(kind)
     index = index + 1
@@ -234,12 +245,12 @@ function methods.source_labels(rec)
   end
 end
 
-local Record = ffi.metatype("struct { const uint64_t " .. SERIAL .. "; }", {
+ffi.metatype("struct logcap_record", {
   __index = function(rec, key)
     local method = methods[key]
     if method then return method end
     if type(key) ~= "string" then bad_key(key) end
-    local value = value_of(get(view, rec[SERIAL], key, #key))
+    local value = value_of(get(view, cast(serial_t, rec), key, #key))
     return value
   end,
   __newindex = function(rec, key, value)
@@ -247,7 +258,7 @@ local Record = ffi.metatype("struct { const uint64_t " .. SERIAL .. "; }", {
     if methods[key] then
       error(format("rec.%s is a method; to set a field of this name write rec:set(%q, value)", key, key), 2)
     end
-    local code = put(rec[SERIAL], key, value)
+    local code = put(cast(serial_t, rec), key, value)
     if code ~= 0 then fail(code) end
   end,
   __pairs = methods.pairs,
@@ -255,7 +266,8 @@ local Record = ffi.metatype("struct { const uint64_t " .. SERIAL .. "; }", {
 })
 
 return {
-  Record = Record,
+  describe = describe,
+  of = function(serial) return cast(record_t, serial) end,
   view = view,
   next = bind("view_next", "bool (*)(lc_view *)"),
   drop = bind("view_drop", "void (*)(lc_view *)"),
