@@ -43,6 +43,8 @@ typedef struct file_sink {
   bool in_commit;  /* between a snapshot and its end: the set is looked at by the pool */
   bool gone;       /* letting go, and past the last commit that has something of it */
   bool letting_go; /* the writer has ended: nothing is left but compression and what is held */
+  uv_work_t end_job;
+  bool ending; /* it runs */
 } file_sink;
 
 static file_sink *of_writer(lc_writer *writer) { return (file_sink *)(void *)writer; }
@@ -248,10 +250,33 @@ static void timer_closed(uv_handle_t *handle) {
   lc_writer_closed(&self->writer);
 }
 
-/* Ends when no job is under way any more and what was settled is saved: whoever follows finds outputs that end where
- * the cursors stand. */
+static void end_run(uv_work_t *job) {
+  file_sink *self = job->data;
+  lc_error error = {0};
+  if (lc_file_take_back(&self->writing, &error) == 0) return;
+  self->writing.batch = NULL;
+  lc_log(LC_LOG_ERROR, "file_sink", "cannot take back what is half written; its lines may be there twice",
+         LC_S("name", self->set.name), LC_S("error", error.message));
+}
+
+static void end_done(uv_work_t *job, int status) {
+  file_sink *self = job->data;
+  lc_require(status == 0);
+  self->ending = false;
+  let_go(self);
+}
+
+/* Ends when no job is under way any more, what is half written is taken back, and what was settled is saved: whoever
+ * follows finds outputs that end where the cursors stand. */
 static void let_go(file_sink *self) {
-  if (self->packing || self->in_commit || self->gone) return;
+  if (self->packing || self->in_commit || self->ending || self->gone) return;
+  if (self->writing.batch != NULL) {
+    self->ending = true;
+    self->end_job.data = self;
+    int rc = uv_queue_work(self->writer.runtime->loop, &self->end_job, end_run, end_done);
+    lc_require(rc == 0);
+    return;
+  }
   if (lc_output_set_unsaved(&self->set) && lc_sink_commit(&self->writer.sink)) return;
   self->gone = true;
   if (self->opened) {

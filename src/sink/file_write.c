@@ -204,8 +204,7 @@ static int begin_delivery(lc_file_writing *self, const lc_delivery *delivery, lc
   return 0;
 }
 
-/* Makes it as if nothing of the delivery under way had been written. */
-static int take_back(lc_file_writing *self, lc_error *error) {
+int lc_file_take_back(lc_file_writing *self, lc_error *error) {
   int rc = self->batch != NULL ? lc_output_set_take_back(self->set, error) : 0;
   if (rc != 0) return rc;
   self->batch = NULL;
@@ -214,7 +213,7 @@ static int take_back(lc_file_writing *self, lc_error *error) {
 }
 
 int lc_file_write(lc_file_writing *self, const lc_delivery *delivery, int64_t now_ns, lc_error *error) {
-  int rc = self->redo ? take_back(self, error) : 0;
+  int rc = self->redo ? lc_file_take_back(self, error) : 0;
   if (rc == 0 && self->batch == NULL) rc = begin_delivery(self, delivery, error);
   if (rc != 0) return rc;
   if (self->batch != delivery->batch) {

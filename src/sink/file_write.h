@@ -45,6 +45,8 @@ typedef struct lc_file_writing {
 } lc_file_writing;
 
 int lc_file_write(lc_file_writing *self, const lc_delivery *delivery, int64_t now_ns, lc_error *error) LC_CHECK;
+/* Makes it as if nothing of the delivery under way, if there is one, had been written. */
+int lc_file_take_back(lc_file_writing *self, lc_error *error) LC_CHECK;
 void lc_file_writing_deinit(lc_file_writing *self); /* may run twice */
 
 #endif
