@@ -41,6 +41,7 @@ static void on_hangup(uv_signal_t *handle, int number) {
 static void on_wake(uv_async_t *handle) {
   lc_app *app = handle->data;
   (void)lc_registry_run(app->registry);
+  if (app->engine != NULL) lc_engine_wake(app->engine);
 }
 
 /* Any thread, with the registry locked. */

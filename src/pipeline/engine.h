@@ -37,6 +37,8 @@ void lc_engine_start(lc_engine *engine, void (*finished)(void *arg, const lc_eng
 /* Stop reading, drain, flush, commit, close; what is not done at the deadline is let go and will be read again. A
  * second call stops at once. */
 void lc_engine_stop(lc_engine *engine, int64_t within_ns);
+/* It looks at everything in the next turn of the loop: somebody may have closed what a pipeline needs. */
+void lc_engine_wake(lc_engine *engine);
 void lc_engine_destroy(lc_engine *engine);
 
 /* For tests, which drive the clock (lc_runtime.clock_ns): calls the stages' ticks, which no timer does then. */

@@ -327,6 +327,5 @@ void lc_engine_close_parts(lc_engine *engine);
 void lc_engine_start_ticks(lc_engine *engine);
 void lc_feed_start(lc_feed *feed);
 void lc_feed_stop(lc_feed *feed);
-void lc_engine_wake(lc_engine *engine);
 
 #endif

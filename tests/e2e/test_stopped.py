@@ -36,3 +36,18 @@ def test_a_half_written_batch_is_cut_before_it_is_written_again(lc):
         assert (bad / "out.log").read_text() == lines
     finally:
         subprocess.run(["umount", "-l", bad], check=False)
+
+
+def test_an_idle_pipeline_notices_at_once(lc):
+    lc.write("in.log", "1\n")
+    lc.pipeline("""
+    out = logcap.null_sink { name = "out" }
+    logcap.pipeline { name = "p", from = logcap.file_monitor { paths = { "in.log" }, start = "beginning" }, to = out }
+    """)
+    daemon = lc.start().ready()
+    lc.wait_delivered(1)
+    wait_until(lambda: [c["position"] for s in lc.positions()["sources"] for c in s["cursors"]] == [2], what="a commit")
+    repl(lc, "out:close() return 1")
+    daemon.wait_log("stopped", 3)
+    reload(lc)
+    lc.finish(daemon)
