@@ -62,6 +62,7 @@ int lc_reload_match_pipelines(lc_reload *reload, lc_error *error) {
     own->live = pipeline_of_name(reload->engine, own->described->resource.name);
     if (own->live == NULL) continue;
     if (!own->live->leaving) lc_pipeline_check_sinks(own->live);
+    if (own->live->failed) own->described->paused = own->live->paused;
     if (own->live->failed && !own->live->leaving) {
       reload->engine->expects = true;
       lc_pipeline_leave(own->live);

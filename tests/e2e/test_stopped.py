@@ -51,3 +51,19 @@ def test_an_idle_pipeline_notices_at_once(lc):
     daemon.wait_log("stopped", 3)
     reload(lc)
     lc.finish(daemon)
+
+
+def test_a_pause_outlives_it(lc):
+    lc.write("in.log", "1\n")
+    lc.path("bad").mkdir()
+    lc.pipeline(pipeline())
+    daemon = lc.start().ready()
+    lc.wait_delivered(1)
+    repl(lc, 'pause("p") out:close() return 1')
+    daemon.wait_log("stopped")
+    reload(lc)
+    assert lc.status()["pipelines"][0]["state"] == "paused"
+    lc.append("in.log", "2\n")
+    repl(lc, 'resume("p") return 1')
+    wait_until(lambda: lc.read("bad/out.log") == b"1\n2\n", what="the second line")
+    lc.finish(daemon)
