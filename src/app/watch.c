@@ -95,6 +95,12 @@ static void lose_folder(lc_watch *self, const lc_inotify_event *event) {
   }
 }
 
+/* A save may be one of several. What else happens in a folder may never end: it does not put the look off. */
+static void settle(lc_watch *self, bool anew) {
+  bool soon = uv_is_active((uv_handle_t *)&self->settle) && uv_timer_get_due_in(&self->settle) <= SETTLE_MS;
+  if (anew || !soon) uv_timer_start(&self->settle, on_settled, SETTLE_MS, 0);
+}
+
 static void on_event(void *arg, const lc_inotify_event *event) {
   lc_watch *self = arg;
   bool text = is_lua(event->name) || is_given(self->app, event->name);
@@ -102,7 +108,7 @@ static void on_event(void *arg, const lc_inotify_event *event) {
   if (fresh && text) return; /* it is being written: the close tells */
   if (event->mask & (IN_IGNORED | IN_MOVE_SELF)) lose_folder(self, event);
   if (text || (event->mask & IN_Q_OVERFLOW) != 0) self->saved = true;
-  uv_timer_start(&self->settle, on_settled, SETTLE_MS, 0);
+  settle(self, text);
 }
 
 static const lc_inotify_callbacks callbacks = {.event = on_event};
