@@ -156,7 +156,7 @@ static void give_up_deliveries(lc_edge *edge) {
 void lc_edge_forget_closed(lc_edge *edge) {
   if (lc_resource_state_of(&edge->sink->resource) != LC_RES_CLOSED) return;
   if (edge->deliveries == NULL || edge->in_flight > 0) return;
-  bool leaves = edge->graphs == 0 || edge->pipeline->leaving;
+  bool leaves = edge->pipeline->leaving || !lc_graph_names(edge->pipeline->graph, edge);
   if (leaves && !edge->pipeline->failed) {
     give_up_deliveries(edge);
     return;

@@ -1,0 +1,86 @@
+/* Pipelines that stopped and pipelines that leave, when somebody closes what they need or it takes nothing: what is read
+ * again, what is given up, and that the ledger says which. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/inside.h"
+#include "pipeline/reload.h"
+#include "support/run.h"
+
+static bool blocked; /* the stage waits, behind its first batch */
+static unsigned passed;
+
+static int wait_behind_the_first(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns,
+                                 lc_error *error) {
+  (void)stage, (void)batch, (void)now_ns, (void)error;
+  if (blocked && passed > 0) return LC_EAGAIN;
+  passed++;
+  *at = to;
+  return 0;
+}
+
+static lc_monitor *monitor_again(run *r, uint32_t records) {
+  double_monitor *monitor = double_monitor_create(r->test->registry, "monitor");
+  double_monitor_partition(monitor, "a", records);
+  return double_monitor_base(monitor);
+}
+
+/* The pipeline with this one sink and no stage; both are let go of. */
+static int reload_to(run *r, lc_monitor *monitor, lc_sink *sink) {
+  lc_error error = {0};
+  lc_reload *reload = NULL;
+  lc_pipeline *pipeline = NULL;
+  lc_pipeline_options options = {.name = "shop", .made_at = "new.lua:1", .monitors = &monitor, .n_monitors = 1,
+                                 .sinks = &sink, .n_sinks = 1};
+  assert_int_equal(lc_pipeline_create(&options, r->test->registry, &pipeline, &error), 0);
+  int rc = lc_reload_prepare(r->engine, &pipeline, 1, &reload, &error);
+  if (rc == 0) lc_reload_commit(reload);
+  lc_pipeline_release(pipeline);
+  lc_resource_release(&monitor->resource);
+  lc_resource_release(&sink->resource);
+  return rc;
+}
+
+static bool gone_holds_one(run *self) { return double_sink_held(self->sinks[1]) == 1 && self->polls > 20; }
+static bool is_closed(run *self) {
+  return lc_resource_state_of(&self->bases[1]->resource) == LC_RES_CLOSED && self->polls > 20;
+}
+static bool one_edge_left(run *self) {
+  const lc_pipeline *pipeline = self->engine->pipelines[0];
+  uint32_t n = 0;
+  for (uint32_t e = 0; e < pipeline->n_edges; e++) n += pipeline->edges[e] != NULL;
+  return n == 1;
+}
+
+/* What was read for it before it was closed is given up whole: also what it let go of while more was on its way. */
+static void test_a_leaving_sink_that_is_closed_gives_up_all(void **state) {
+  run r;
+  blocked = true;
+  passed = 0;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "stays", DOUBLE_AT_ONCE);
+  run_with_sink(&r, "gone", DOUBLE_HOLD);
+  r.stages[r.n_stages++] = double_stage_create(r.test->registry, "waits", 0, wait_behind_the_first);
+  double_monitor_partition(r.monitor, "a", 20);
+  double_monitor_batch(r.monitor, 10);
+  run_start(&r, 0);
+  run_until(&r, gone_holds_one);
+  lc_sink *stays = double_sink_base(double_sink_create(r.test->registry, "stays", DOUBLE_AT_ONCE));
+  assert_int_equal(reload_to(&r, monitor_again(&r, 20), stays), 0);
+  lc_resource_close(&r.bases[1]->resource);
+  run_until(&r, is_closed);
+  blocked = false;
+  run_until(&r, one_edge_left);
+  assert_non_null(r.engine->gone);
+  assert_int_equal(r.engine->gone->ledger.read, 20);
+  assert_int_equal(r.engine->gone->ledger.abandoned, 20);
+  run_end(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      lc_test_case(test_a_leaving_sink_that_is_closed_gives_up_all),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
