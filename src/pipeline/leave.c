@@ -145,26 +145,24 @@ static void forget_acks(lc_stream *stream, const lc_edge *edge) {
   cursor->first = cursor->last = NULL;
 }
 
-/* What its sink has let go of unsettled; its cursors stay before it. */
-static void give_up_deliveries(lc_edge *edge) {
-  if (edge->in_flight > 0 || edge->deliveries == NULL) return;
+/* What its sink has let go of unsettled; its cursors stay before it. It is read again, but for what nobody names any
+ * more: that is given up. A pipeline that stopped leaves to be read again by its successor. */
+static void drop_deliveries(lc_edge *edge) {
+  const lc_pipeline *pipeline = edge->pipeline;
+  if (edge->deliveries == NULL || edge->in_flight > 0) return;
+  bool leaves = pipeline->leaving || !lc_graph_names(pipeline->graph, edge);
   each_stream(edge->pipeline, forget_acks, edge);
-  lc_edge_abandon_deliveries(edge);
+  if (leaves && !pipeline->failed) {
+    lc_edge_abandon_deliveries(edge);
+  } else {
+    lc_edge_free_deliveries(edge);
+    edge->total = edge->saved;
+  }
   each_stream(edge->pipeline, save_anew, edge);
 }
 
 void lc_edge_forget_closed(lc_edge *edge) {
-  if (lc_resource_state_of(&edge->sink->resource) != LC_RES_CLOSED) return;
-  if (edge->deliveries == NULL || edge->in_flight > 0) return;
-  bool leaves = edge->pipeline->leaving || !lc_graph_names(edge->pipeline->graph, edge);
-  if (leaves && !edge->pipeline->failed) {
-    give_up_deliveries(edge);
-    return;
-  }
-  each_stream(edge->pipeline, forget_acks, edge);
-  lc_edge_free_deliveries(edge);
-  each_stream(edge->pipeline, save_anew, edge);
-  edge->total = edge->saved; /* the rest is read again */
+  if (lc_resource_state_of(&edge->sink->resource) == LC_RES_CLOSED) drop_deliveries(edge);
 }
 
 static bool any_edge(const lc_edge *edge) { return edge != NULL; }
@@ -174,18 +172,20 @@ static bool still_counts(const lc_edge *edge) {
   return edge->leave_by_ns == 0 || (edge->deliveries != NULL && !is_overdue(edge, lc_clock_mono()));
 }
 
-/* It has taken too long: what it holds is given up, once its sink has let go of it. */
+/* It has taken too long: what it holds goes, once its sink has let go of it. */
 static void force_edge(lc_edge *edge) {
   lc_engine *engine = edge->pipeline->engine;
   if (!edge->forced) {
     if (serves_others(engine, edge, still_counts)) return; /* it drains when the sink does */
     edge->forced = true;
-    lc_log(LC_LOG_ERROR, "reload", "a sink that is named no more did not take all it had in time: given up",
+    lc_log(LC_LOG_ERROR, "reload",
+           edge->pipeline->failed ? "a sink of a pipeline that stopped did not take all it had in time: it is read again"
+                                  : "a sink that is named no more did not take all it had in time: given up",
            LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
            LC_I("records", lc_edge_in_flight(edge)));
     lc_resource_close(&edge->sink->resource);
   }
-  give_up_deliveries(edge);
+  drop_deliveries(edge);
 }
 
 static void let_sink_go(lc_engine *engine, const lc_edge *edge) {

@@ -78,9 +78,42 @@ static void test_a_leaving_sink_that_is_closed_gives_up_all(void **state) {
   run_end(&r);
 }
 
+static bool holds_some(run *self) { return double_sink_held(self->sinks[1]) > 0 && self->polls > 20; }
+static bool a_moment(run *self) { return self->polls > 5; }
+static bool has_all(run *self) { return double_sink_count(self->sinks[0]) == 100; }
+
+/* A sink that takes nothing keeps the pipeline that stopped for a while only; its successor reads what it held again. */
+static void test_what_is_read_again_is_not_given_up(void **state) {
+  run r;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "closed", DOUBLE_AT_ONCE);
+  run_with_sink(&r, "stuck", DOUBLE_HOLD);
+  r.runtime.drain_ms = 50;
+  double_monitor_partition(r.monitor, "a", 100);
+  double_monitor_batch(r.monitor, 10);
+  run_start(&r, 0);
+  run_until(&r, holds_some);
+  lc_resource_close(&r.bases[0]->resource);
+  double_sink *next = double_sink_create(r.test->registry, "stuck", DOUBLE_AT_ONCE);
+  for (int rc = LC_EAGAIN; rc == LC_EAGAIN; run_until(&r, a_moment)) {
+    lc_resource_retain(&double_sink_base(next)->resource);
+    rc = reload_to(&r, monitor_again(&r, 100), double_sink_base(next));
+  }
+  lc_resource_release(&r.bases[0]->resource);
+  r.bases[0] = double_sink_base(next);
+  r.sinks[0] = next;
+  run_until(&r, has_all);
+  const lc_edge *edge = r.engine->pipelines[0]->edges[0];
+  assert_int_equal(edge->total.read, 100);
+  assert_int_equal(edge->total.abandoned, 0);
+  assert_null(r.engine->gone);
+  run_end(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_a_leaving_sink_that_is_closed_gives_up_all),
+      lc_test_case(test_what_is_read_again_is_not_given_up),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
