@@ -123,6 +123,7 @@ static int add_stream(lc_stream *stream, lc_changes *changes, int64_t now_ns) {
 }
 
 static int add_pipeline(lc_pipeline *pipeline, lc_changes *changes, int64_t now_ns) {
+  lc_pipeline_check_sinks(pipeline); /* before its rows say that nothing is to be read again, also while logcap stops */
   for (uint32_t e = 0; e < pipeline->n_edges; e++) { /* what is never acked holds no stream */
     if (pipeline->edges[e] != NULL) lc_edge_forget_closed(pipeline->edges[e]);
   }

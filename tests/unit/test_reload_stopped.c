@@ -110,10 +110,41 @@ static void test_what_is_read_again_is_not_given_up(void **state) {
   run_end(&r);
 }
 
+static int look_at_row(void *arg, uint64_t source_id, uint32_t monitor_id, const char *name,
+                       const lc_stored_cursor *cursor) {
+  (void)source_id, (void)monitor_id, (void)name, (void)cursor;
+  ++*(uint32_t *)arg;
+  return 0;
+}
+
+/* Closed while logcap stops and waits for it: its rows say that there is something to be read again. */
+static void test_a_sink_that_is_closed_while_logcap_stops(void **state) {
+  run r;
+  lc_error error = {0};
+  uint32_t active = 0;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "good", DOUBLE_AT_ONCE);
+  run_with_sink(&r, "stuck", DOUBLE_HOLD);
+  double_monitor_partition(r.monitor, "a", 100);
+  run_start(&r, 0);
+  run_until(&r, holds_some);
+  lc_engine_stop(r.engine, INT64_C(5000000000));
+  run_until(&r, a_moment);
+  assert_false(r.finished);
+  lc_resource_close(&r.bases[1]->resource);
+  run_until(&r, run_has_finished);
+  assert_true(r.result.failed);
+  run_assert_in(r.result.message, "sink \"stuck\" was closed in use");
+  assert_int_equal(lc_store_each_active(r.runtime.store, r.bases[1]->store_id, look_at_row, &active, &error), 0);
+  assert_int_equal(active, 1);
+  run_end(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_a_leaving_sink_that_is_closed_gives_up_all),
       lc_test_case(test_what_is_read_again_is_not_given_up),
+      lc_test_case(test_a_sink_that_is_closed_while_logcap_stops),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
