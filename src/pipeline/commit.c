@@ -211,7 +211,8 @@ static void pipeline_saved(lc_pipeline *pipeline, bool ok) {
   }
   if (!ok) {
     for (uint32_t e = 0; e < pipeline->n_edges; e++) {
-      if (pipeline->edges[e] != NULL) pipeline->edges[e]->changed = true;
+      lc_edge *edge = pipeline->edges[e];
+      if (edge != NULL && is_saved(edge)) edge->changed = true;
     }
   }
 }
