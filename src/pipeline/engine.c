@@ -166,6 +166,12 @@ static void stop_monitors(lc_pipeline *pipeline) {
   for (uint32_t i = 0; i < pipeline->n_feeds; i++) lc_feed_stop(pipeline->feeds[i]);
 }
 
+/* What a pipeline that stopped had read and not delivered is read again: by whoever has its monitors next. */
+static void let_go(lc_pipeline *pipeline) {
+  stop_monitors(pipeline);
+  lc_pipeline_discard_queue(pipeline);
+}
+
 /* Its monitors that were closed before they had finished. */
 static uint32_t closed_unread(const lc_pipeline *pipeline) {
   uint32_t n = 0;
@@ -326,7 +332,7 @@ static bool advance(lc_engine *engine) {
     case LC_ENGINE_RUNS:
       for (uint32_t p = 0; p < engine->n_pipelines; p++) {
         lc_pipeline_check_sinks(engine->pipelines[p]);
-        if (engine->pipelines[p]->failed) stop_monitors(engine->pipelines[p]);
+        if (engine->pipelines[p]->failed) let_go(engine->pipelines[p]);
       }
       lc_engine_reap(engine);
       if (engine->expects || !all_feeds(engine, is_over)) return false;

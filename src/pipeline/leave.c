@@ -350,7 +350,6 @@ static bool reap_pipeline(lc_engine *engine, uint32_t index, bool *ret_left) {
   bool empty = reap_parts(pipeline, ret_left);
   if (!pipeline->leaving) return false;
   *ret_left = true;
-  if (pipeline->failed) lc_pipeline_discard_queue(pipeline);
   if (pipeline->n_feeds == 0 && pipeline->carriers == 0 && pipeline->first == NULL) {
     lc_graph_release(pipeline->graph); /* its edges are free to leave */
     pipeline->graph = NULL;

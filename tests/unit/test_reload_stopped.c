@@ -26,20 +26,30 @@ static lc_monitor *monitor_again(run *r, uint32_t records) {
   return double_monitor_base(monitor);
 }
 
-/* The pipeline with this one sink and no stage; both are let go of. */
-static int reload_to(run *r, lc_monitor *monitor, lc_sink *sink) {
+static lc_pipeline *describe(run *r, const char *name, lc_monitor *monitor, lc_sink *sink) {
   lc_error error = {0};
-  lc_reload *reload = NULL;
   lc_pipeline *pipeline = NULL;
-  lc_pipeline_options options = {.name = "shop", .made_at = "new.lua:1", .monitors = &monitor, .n_monitors = 1,
+  lc_pipeline_options options = {.name = name, .made_at = "new.lua:1", .monitors = &monitor, .n_monitors = 1,
                                  .sinks = &sink, .n_sinks = 1};
   assert_int_equal(lc_pipeline_create(&options, r->test->registry, &pipeline, &error), 0);
-  int rc = lc_reload_prepare(r->engine, &pipeline, 1, &reload, &error);
-  if (rc == 0) lc_reload_commit(reload);
-  lc_pipeline_release(pipeline);
   lc_resource_release(&monitor->resource);
-  lc_resource_release(&sink->resource);
+  return pipeline;
+}
+
+static int reload_with(run *r, lc_pipeline **pipelines, uint32_t n) {
+  lc_error error = {0};
+  lc_reload *reload = NULL;
+  int rc = lc_reload_prepare(r->engine, pipelines, n, &reload, &error);
+  if (rc == 0) lc_reload_commit(reload);
+  for (uint32_t i = 0; i < n; i++) lc_pipeline_release(pipelines[i]);
   return rc;
+}
+
+/* The pipeline with this one sink and no stage; both are let go of. */
+static int reload_to(run *r, lc_monitor *monitor, lc_sink *sink) {
+  lc_pipeline *pipeline = describe(r, "shop", monitor, sink);
+  lc_resource_release(&sink->resource);
+  return reload_with(r, &pipeline, 1);
 }
 
 static bool gone_holds_one(run *self) { return double_sink_held(self->sinks[1]) == 1 && self->polls > 20; }
@@ -140,11 +150,71 @@ static void test_a_sink_that_is_closed_while_logcap_stops(void **state) {
   run_end(&r);
 }
 
+static bool commits_fail(run *self) { return self->engine->last_failures > 0; }
+static bool one_pipeline_left(run *self) { return self->engine->n_pipelines == 1; }
+
+/* What came with it and was never opened goes also when a commit fails meanwhile. */
+static void test_a_failed_reload_leaves_nothing_when_nothing_can_be_saved(void **state) {
+  run r;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  double_monitor_partition(r.monitor, "a", 100);
+  run_start(&r, 0);
+  double_sink *bad = double_sink_create(r.test->registry, "bad", DOUBLE_AT_ONCE);
+  double_sink_fail_open(bad);
+  lc_monitor *other = double_monitor_base(double_monitor_create(r.test->registry, "other"));
+  lc_pipeline *pipelines[2] = {describe(&r, "shop", monitor_again(&r, 100), r.bases[0]),
+                               describe(&r, "new", other, double_sink_base(bad))};
+  lc_resource_release(&double_sink_base(bad)->resource);
+  assert_int_equal(reload_with(&r, pipelines, 2), LC_ESYS);
+  run_move_store(&r, true);
+  run_until(&r, commits_fail);
+  run_move_store(&r, false);
+  run_until(&r, one_pipeline_left);
+  run_end(&r);
+}
+
+static int burns(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns, lc_error *error) {
+  (void)stage, (void)batch, (void)now_ns;
+  if (blocked) return LC_EAGAIN;
+  if (passed > 0) return lc_error_set(error, LC_EINVAL, "it burnt down");
+  *at = to;
+  return 0;
+}
+
+static bool some_queued(run *self) { return self->engine->pipelines[0]->first != NULL && self->polls > 5; }
+static bool moved_has_all(run *self) { return double_sink_count(self->sinks[1]) == 100; }
+
+/* The pipeline that a monitor moves away from stops before it has let go of it. */
+static void test_a_monitor_moves_although_its_pipeline_stops(void **state) {
+  run r;
+  blocked = true;
+  passed = 1;
+  run_begin(&r, *state, false);
+  run_with_sink(&r, "sink", DOUBLE_AT_ONCE);
+  r.stages[r.n_stages++] = double_stage_create(r.test->registry, "burns", 0, burns);
+  double_monitor_partition(r.monitor, "a", 100);
+  double_monitor_batch(r.monitor, 10);
+  run_start(&r, 0);
+  run_until(&r, some_queued);
+  run_with_sink(&r, "other", DOUBLE_AT_ONCE);
+  lc_monitor *second = double_monitor_base(double_monitor_create(r.test->registry, "second"));
+  lc_pipeline *pipelines[2] = {describe(&r, "shop", second, r.bases[0]),
+                               describe(&r, "other", monitor_again(&r, 100), r.bases[1])};
+  assert_int_equal(reload_with(&r, pipelines, 2), 0);
+  blocked = false;
+  run_until(&r, moved_has_all);
+  assert_true(r.engine->pipelines[0]->failed);
+  run_end(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_a_leaving_sink_that_is_closed_gives_up_all),
       lc_test_case(test_what_is_read_again_is_not_given_up),
       lc_test_case(test_a_sink_that_is_closed_while_logcap_stops),
+      lc_test_case(test_a_failed_reload_leaves_nothing_when_nothing_can_be_saved),
+      lc_test_case(test_a_monitor_moves_although_its_pipeline_stops),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
