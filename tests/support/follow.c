@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/registry.h"
 
-#define DEADLINE (20 * LC_SECOND)
+#define DEADLINE (60 * LC_SECOND)
 
 void follow_init(follow *self, lc_test *test) {
   *self = (follow){.test = test};
@@ -92,7 +92,7 @@ void follow_wait(follow *self, bool (*holds)(follow *self)) {
   int64_t end = lc_clock_mono() + DEADLINE;
   start_ticks(self);
   while (!holds(self)) {
-    if (lc_clock_mono() > end) fail_msg("not so within 20 s; the sink has:\n%.2000s", follow_text(self));
+    if (lc_clock_mono() > end) fail_msg("not so in time; the sink has:\n%.2000s", follow_text(self));
     turn(self);
   }
   stop_ticks(self);
@@ -124,6 +124,18 @@ void follow_until_count(follow *self, uint32_t count) {
   }
   stop_ticks(self);
   assert_int_equal(double_sink_count(self->sink), count);
+}
+
+void follow_until_stat(follow *self, const char *name, uint64_t value) {
+  int64_t end = lc_clock_mono() + DEADLINE;
+  start_ticks(self);
+  while (follow_stat(self, name) != value) {
+    if (lc_clock_mono() > end) {
+      fail_msg("%s is %llu instead of %llu", name, (unsigned long long)follow_stat(self, name), (unsigned long long)value);
+    }
+    turn(self);
+  }
+  stop_ticks(self);
 }
 
 static bool has_finished(follow *self) { return self->finished; }

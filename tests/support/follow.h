@@ -33,6 +33,7 @@ typedef struct follow {
   double_sink *sink;
   lc_engine_result result;
   bool finished;
+  uint64_t looks; /* for conditions that wait for more */
   uv_timer_t timer;
   bool ticked;
 } follow;
@@ -40,12 +41,15 @@ typedef struct follow {
 void follow_init(follow *self, lc_test *test);
 void follow_glob(follow *self, const char *pattern); /* relative to the test's folder */
 void follow_start(follow *self, bool once);
-/* Runs the loop until it holds, or fails the test after 20 s. */
+/* Runs the loop until it holds, or fails the test after a minute. */
 void follow_wait(follow *self, bool (*holds)(follow *self));
 /* Until the sink has exactly this text. */
 void follow_until(follow *self, const char *text);
 /* Until so many records are there. */
 void follow_until_count(follow *self, uint32_t count);
+/* Until a figure of the monitor's stats is this. */
+void follow_until_stat(follow *self, const char *name, uint64_t value);
+/* For what must not come; what must come is waited for. */
 void follow_run_for(follow *self, uint32_t ms);
 void follow_wait_finished(follow *self);
 const char *follow_text(follow *self);

@@ -58,7 +58,7 @@ void run_start(run *self, uint64_t memory) {
 static void on_poll(uv_timer_t *timer) {
   run *self = timer->data;
   self->polls++;
-  assert_true(self->polls < 20000);
+  assert_true(self->polls < 60000);
   if (self->until(self)) uv_close((uv_handle_t *)timer, NULL);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int lc_count_descriptors(void) {
   DIR *dir = opendir("/proc/self/fd");
@@ -13,6 +14,21 @@ int lc_count_descriptors(void) {
   while (readdir(dir)) n++;
   (void)closedir(dir);
   return n - 3; /* ".", ".." and the descriptor of the folder itself */
+}
+
+int64_t lc_test_cpu(void) {
+  struct timespec ts;
+  assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts), 0);
+  return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+unsigned lc_test_inotify_queue(void) {
+  unsigned limit = 0;
+  FILE *file = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
+  assert_non_null(file);
+  assert_int_equal(fscanf(file, "%u", &limit), 1);
+  (void)fclose(file);
+  return limit;
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
@@ -33,7 +49,8 @@ int lc_test_setup(void **state) {
   if (uv_loop_init(&test->loop) != 0 || uv_loop_close(&test->loop) != 0) return -1;
   test->descriptors = lc_count_descriptors();
   const char *tmp = getenv("TMPDIR");
-  (void)snprintf(test->dir, sizeof test->dir, "%.40s/logcap-test-XXXXXX", tmp ? tmp : "/tmp");
+  if (tmp == NULL || strlen(tmp) > 40) tmp = "/tmp"; /* sockets are made below it: their paths must be short */
+  (void)snprintf(test->dir, sizeof test->dir, "%s/logcap-test-XXXXXX", tmp);
   if (!mkdtemp(test->dir) || uv_loop_init(&test->loop) != 0) return -1;
   if (lc_registry_create(&test->registry, NULL) != 0) return -1;
   *state = test;

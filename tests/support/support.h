@@ -47,6 +47,10 @@ void lc_test_append(lc_test *test, const char *name, const void *bytes, size_t l
 /* The content of a file of the test's folder, terminated; free it. Fails the test when it cannot be read. */
 char *lc_test_read(lc_test *test, const char *name, size_t *ret_len);
 
+/* What this thread has used of a processor, in nanoseconds: for bounds that hold on a busy machine, too. */
+int64_t lc_test_cpu(void);
+/* How many events the kernel queues for one inotify instance of this machine. */
+unsigned lc_test_inotify_queue(void);
 /* How many descriptors the process has open. */
 int lc_count_descriptors(void);
 /* Removes a folder and all in it. Returns 0 or -1. */

@@ -124,7 +124,7 @@ static void test_pathological(void **state) {
   (void)state;
   char path[300] = "/";
   memset(path + 1, 'a', 250);
-  int64_t start = lc_clock_mono();
+  int64_t start = lc_test_cpu();
   assert_false(matches("/*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b", path));
   char deep[2000] = "";
   for (int i = 0; i < 900; i++) strcat(deep, "/a");
@@ -134,7 +134,7 @@ static void test_pathological(void **state) {
   strcat(nested, "c");
   for (int i = 0; i < 999; i++) strcat(nested, "}");
   assert_true(matches(nested, "/c"));
-  assert_true(lc_clock_mono() - start < 2 * LC_SECOND);
+  assert_true(lc_test_cpu() - start < 2 * LC_SECOND);
 }
 
 static void test_out_of_memory(void **state) {

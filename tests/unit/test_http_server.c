@@ -268,7 +268,7 @@ static void test_crowd(void **state) {
   for (int i = 0; i < 100; i++) {
     assert_status(&self, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ");
   }
-  assert_true(uv_now(&self.test->loop) - began < LC_HTTP_PATIENCE_MS / 2);
+  assert_true(uv_now(&self.test->loop) - began < LC_HTTP_PATIENCE_MS); /* nobody ran out of patience yet */
   for (size_t i = 0; i < sizeof crowd / sizeof *crowd; i++) (void)close(crowd[i]);
   close_server(&self);
 }

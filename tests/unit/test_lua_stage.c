@@ -108,11 +108,11 @@ static void test_long_work_breathes(void **state) {
   int rc = LC_EAGAIN;
   while (rc == LC_EAGAIN) {
     uint32_t before = at;
-    int64_t start = lc_clock_mono();
+    int64_t start = lc_test_cpu();
     rc = one_turn(&b, &at, NULL);
     turns++;
     assert_true(at > before);
-    assert_true(lc_clock_mono() - start < 500 * LC_MILLISECOND);
+    assert_true(lc_test_cpu() - start < 100 * LC_MILLISECOND);
   }
   assert_int_equal(rc, 0);
   assert_true(turns >= 4 && turns <= 30);

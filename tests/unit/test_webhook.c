@@ -47,7 +47,7 @@ static void open_hook(hook *self, lc_test *test, const char *url) {
   *self = (hook){.test = test};
   self->runtime = (lc_runtime){.loop = &test->loop, .registry = test->registry};
   (void)uv_timer_init(&test->loop, &self->keep);
-  assert_int_equal(uv_timer_start(&self->keep, too_long, 20000, 0), 0);
+  assert_int_equal(uv_timer_start(&self->keep, too_long, 60000, 0), 0);
   const lc_http_server_options options = {.listen = "127.0.0.1:0"};
   assert_int_equal(lc_http_server_create(&options, test->registry, "t.lua:1", &self->server, &error), 0);
   const lc_service_host host = {.runtime = &self->runtime, .request = on_request, .arg = self};
