@@ -9,7 +9,7 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout=10):
+    def __init__(self, path, timeout=60):
         super().__init__("localhost", timeout=timeout)
         self.path = path
 
@@ -25,7 +25,7 @@ class Admin:
     def __init__(self, at, token=None):
         self.at, self.token = at, token
 
-    def connection(self, timeout=10):
+    def connection(self, timeout=60):
         if isinstance(self.at, tuple):
             return http.client.HTTPConnection(*self.at, timeout=timeout)
         return UnixConnection(str(self.at), timeout)

@@ -9,7 +9,7 @@ import time
 class Session:
     def __init__(self, lc):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
+        self.socket.settimeout(60)
         here = os.open(lc.state, os.O_PATH)  # a socket's path must be short
         self.socket.connect(f"/proc/self/fd/{here}/control.sock")
         os.close(here)

@@ -120,13 +120,14 @@ def test_groups(lc):
 
 
 def test_an_open_group_is_flushed_by_time_and_resumed_after_a_kill(lc):
-    follow(lc, options='multiline = { start = "^S", timeout = "1s" }')
+    follow(lc, options='multiline = { start = "^S", timeout = "1h" }')
     lc.write("in/a.log", "S1\n a\n")
     daemon = lc.start()
     daemon.ready()
     time.sleep(0.3)  # the group is open: nothing may come of it yet
     assert output(lc) == b""
     daemon.kill()
+    lc.file.write_text(lc.file.read_text().replace('"1h"', '"300ms"'))
     daemon = lc.start()
     wait_output(lc, "S1\n a\n")
     lc.append("in/a.log", "S2\n")
@@ -379,7 +380,7 @@ def test_stdin(lc):
         to = logcap.file_sink { path = "out.log", format = "raw" } }
     ''')
     done = subprocess.run(lc.command("run", lc.path("pipeline.lua")), cwd=lc.folder, input=b"a\n\nb\r\nunfinished",
-                          capture_output=True, timeout=30, check=False)
+                          capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert output(lc) == b"a\n\nb\r\nunfinished\n"
 

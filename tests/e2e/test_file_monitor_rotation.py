@@ -43,7 +43,7 @@ def wait_sorted(lc, want, name="dest/out.log"):
 
     def done():
         return lc.path(name).exists() and lc.read(name).count(b"\n") >= len(lines)
-    wait_until(done, 20, f"{len(lines)} lines")
+    wait_until(done, what=f"{len(lines)} lines")
     assert sorted(lc.read(name).splitlines()) == lines
 
 
@@ -62,7 +62,7 @@ def test_the_next_generation_waits_for_the_one_before(lc, glob):
         lc.write("in/app.log", numbered(150000 * generation, 150000 if generation == 1 else 10))
         wait_stat(lc, "found", generation + 1)
     let_go(lc)
-    wait_until(lambda: lc.path("dest/out.log").exists() and lc.read("dest/out.log").count(b"\n") == 300010, 20)
+    wait_until(lambda: lc.path("dest/out.log").exists() and lc.read("dest/out.log").count(b"\n") == 300010)
     assert lc.read("dest/out.log") == numbered(0, 300010).encode()
     lc.finish(daemon)
 

@@ -13,7 +13,8 @@ from admin import Admin, port_of
 from conftest import wait_until
 
 ROOT = os.geteuid() == 0
-MONITOR = 'logcap.resource_monitor {{ interval = "100ms", stall = "300ms", {} }}\n'
+MONITOR = 'logcap.resource_monitor {{ interval = "100ms", {} }}\n'
+STALL = 'stall = "300ms"'
 
 
 def pipeline(name="t", stages="", sink='logcap.file_sink { path = "out.log" }', source="in/*.log"):
@@ -53,7 +54,8 @@ def alerts(daemon, name):
 
 def test_stalled_sink(lc):
     lc.write("blocked", "a file where a folder shall be")
-    daemon, admin = start(lc, pipeline(sink='logcap.file_sink { path = "blocked/out.log", format = "raw" }'))
+    daemon, admin = start(lc, pipeline(sink='logcap.file_sink { path = "blocked/out.log", format = "raw" }'),
+                          monitor=STALL)
     assert admin.health()["status"] == "healthy"
     lc.write("in/a.log", "x\n")
     wait_red(admin, "t -> file_sink:", "sink_stalled")
@@ -69,7 +71,7 @@ def test_stalled_sink(lc):
 
 
 def test_quiet_sink_does_not_stall(lc):
-    daemon, admin = start(lc, pipeline())
+    daemon, admin = start(lc, pipeline(), monitor=STALL)
     lc.write("in/a.log", "x\n")
     lc.wait_delivered(1)
     looks = admin.json("/resources")["resources"]
@@ -138,7 +140,8 @@ def test_abandoned_bytes(lc):
     """A file that is cut while its sink waits: what was never read of it is gone."""
     lc.write("blocked", "a file where a folder shall be")
     lc.write("in/a.log", "".join(f"line {i}\n" for i in range(1000000)))
-    daemon, admin = start(lc, pipeline(sink='logcap.file_sink { path = "blocked/out.log", format = "raw" }'))
+    daemon, admin = start(lc, pipeline(sink='logcap.file_sink { path = "blocked/out.log", format = "raw" }'),
+                          monitor=STALL)
     wait_red(admin, "the sink has taken nothing", "sink_stalled")
     lc.write("in/a.log", "after\n")
     lc.path("blocked").unlink()
@@ -274,10 +277,10 @@ def test_growth_is_a_warning(lc):
 
 
 def test_reload_changes_limits_in_place(lc):
-    daemon, admin = start(lc, pipeline())
+    daemon, admin = start(lc, pipeline(), monitor="descriptors = 1000")
     assert admin.health()["status"] == "healthy"
     text = lc.file.read_text()
-    lc.file.write_text(text.replace('stall = "300ms"', "descriptors = 2"))
+    lc.file.write_text(text.replace("descriptors = 1000", "descriptors = 2"))
     assert admin.request("POST", "/reload").status == 200
     wait_red(admin, "open descriptors at ", "descriptors")
     lc.file.write_text(text)

@@ -21,7 +21,7 @@ def test_each_file_to_its_output_within_200_descriptors(lc):
         nonlocal most
         most = max(most, len(daemon.descriptors()))
         return lc.status()["pipelines"][0]["sinks"][0]["delivered"] == FILES
-    wait_until(written, seconds=60)
+    wait_until(written, 120)
     assert most <= 200
     lc.append("in/7/7.log", '{"dir":"d7","id":7}\n')  # a file whose descriptor was closed long ago
     wait_until(lambda: pathlib.Path(lc.path("out/d7/7.ndjson")).read_text().count("\n") == 2)

@@ -29,7 +29,7 @@ def errors(daemon):
 
 
 def finish(lc, daemon):
-    wait_until(lambda: size(lc.path("bad/out.log")) == len(TEXT), 20, "the bad output catches up")
+    wait_until(lambda: size(lc.path("bad/out.log")) == len(TEXT), what="the bad output catches up")
     audit = lc.json("audit")
     assert audit["healthy"], audit
     assert daemon.stop() == 0

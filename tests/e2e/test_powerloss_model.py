@@ -45,7 +45,7 @@ def tracer(tmp_path_factory):
 def run(tmp_path, tracer, careless):
     world = World(tmp_path, tracer)
     subprocess.run([sys.executable, "-c", PROGRAM, str(world.root), careless], env=world.environment(), check=True,
-                   timeout=60)
+                   timeout=120)
     return world
 
 
@@ -101,7 +101,7 @@ def test_trace_that_begins_later(tmp_path, tracer):
     kept = world.files()
     again = World(tmp_path, tracer, "again")
     program = "import os, sys; fd = os.open(sys.argv[1] + '/out', os.O_WRONLY | os.O_TRUNC); os.write(fd, b'new')"
-    subprocess.run([sys.executable, "-c", program, str(world.root)], env=again.environment(), check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, str(world.root)], env=again.environment(), check=True, timeout=120)
     disk = Disk(again)
     disk.advance(disk.events)
     assert disk.seen() == again.files() == {**kept, "/out": b"new"}

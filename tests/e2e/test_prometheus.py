@@ -101,7 +101,7 @@ class Prometheus:
     def ask(self, path, **query):
         address = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(address, timeout=10) as answer:
+        with opener.open(address, timeout=60) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression):
@@ -120,7 +120,7 @@ def prometheus(lc, running):
     server = Prometheus(lc.folder, running[1].at)
     yield server
     server.process.terminate()
-    server.process.wait(20)
+    server.process.wait(60)
 
 
 def test_scrape(lc, running, prometheus):
@@ -128,7 +128,7 @@ def test_scrape(lc, running, prometheus):
     _, admin = running
     lc.append("in/a.log", "bad\n")
     wait_until(lambda: admin.value("logcap_dead_letters_written_total") == 1, what="a dead letter")
-    wait_until(prometheus.up, 30, "a scrape")
+    wait_until(prometheus.up, what="a scrape")
     (target,) = prometheus.ask("targets")["activeTargets"]
     assert target["lastError"] == ""
     wait_until(lambda: prometheus.query('logcap_records_read_total{pipeline="shop"} == 3'), what="a scrape of all records")
@@ -141,7 +141,7 @@ def test_scrape(lc, running, prometheus):
     def evaluated():
         rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
         return rules if rules and all(rule["health"] == "ok" for rule in rules) else None
-    rules = wait_until(evaluated, 30, "the evaluation of all rules")
+    rules = wait_until(evaluated, what="the evaluation of all rules")
     assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
     for expression in expressions():
         if expression.startswith("label_values") or "logcap_" not in expression:
@@ -153,7 +153,7 @@ def test_scrape(lc, running, prometheus):
 
 def test_alert_fires(lc, prometheus):
     """A red cause becomes a firing alert of the rules that need no time for it."""
-    wait_until(prometheus.up, 30, "a scrape")
+    wait_until(prometheus.up, what="a scrape")
     dlq = lc.state / "dlq"
     dlq.write_text("a file where a folder shall be")
     lc.append("in/a.log", "bad\n")
@@ -161,7 +161,7 @@ def test_alert_fires(lc, prometheus):
     def firing():
         rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
         return "LogcapDeadLettersFail" in [rule["name"] for rule in rules if rule["state"] == "firing"]
-    wait_until(firing, 30, "the alert of dead letters")
+    wait_until(firing, what="the alert of dead letters")
     assert prometheus.query("logcap_healthy")[0]["value"][1] == "0"
     assert prometheus.query('logcap_alert_active{alert="dead_letters"}')[0]["value"][1] == "1"
     dlq.unlink()

@@ -93,8 +93,11 @@ class Figures:
 
 
 def outputs(lc, name):
-    """The lines of an output with all of its rotated files, in order."""
-    files = sorted(lc.path("out").glob(f"{name}*"), key=lambda path: (path.name == f"{name}.ndjson", path.stat().st_mtime_ns))
+    """The lines of an output with all of its rotated files, in order: by the stamp and the number in their names."""
+    def place(path):
+        stamp, _, number = path.name.removeprefix(f"{name}.ndjson").rpartition("-")
+        return stamp == "", stamp, int(number or 0)
+    files = sorted(lc.path("out").glob(f"{name}*"), key=place)
     return [record for path in files for record in ndjson(path.read_bytes())]
 
 
@@ -121,7 +124,7 @@ def test_many_reloads_under_load(lc):
     reload(lc)
     total = sum(writer.count for writer in writers)
     wait_until(lambda: sum(entry["delivered"] for p in lc.status()["pipelines"] for entry in p["sinks"]
-                           if "all.ndjson" in entry["name"]) >= total, 60, "the delivery of all lines")
+                           if "all.ndjson" in entry["name"]) >= total, 120, "the delivery of all lines")
     print(f"\n{RELOADS} reloads in {time.monotonic() - began:.1f} s, {total} lines; logcap reload takes "
           f"{statistics.median(figures.calls) * 1000:.1f} ms (median), {max(figures.calls) * 1000:.1f} ms (worst); descriptors "
           f"{figures.descriptors[0]} to {figures.descriptors[-1]}, resident {figures.resident[len(figures.resident) // 10]:.1f} to "
@@ -194,7 +197,7 @@ def test_an_unlinked_file_with_an_unread_tail_survives(lc):
         lc.pipeline(pipeline(stages=f"function(rec) local n = {number} end", memory='memory = "2MiB",'))
         reload(lc)
     os.unlink(lc.path("out"))
-    lc.wait_delivered(50000, seconds=30)
+    lc.wait_delivered(50000)
     lc.finish(daemon)
     assert lc.read("out/all.log").decode() == lines
     lc.audit(code=0)
@@ -288,7 +291,7 @@ def test_changed_paths_lose_no_deleted_tail(lc):
     lc.pipeline(pipeline(memory='memory = "2MiB",').replace("in/*.log", "in/*.txt"))
     reload(lc)
     os.unlink(lc.path("out"))
-    lc.wait_delivered(50001, seconds=30)
+    lc.wait_delivered(50001)
     lc.finish(daemon)
     assert lc.read("out/all.log").decode() == lines + "b\n"
     lc.audit(code=0)
@@ -403,7 +406,7 @@ def taken(lc):
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def test_failures_change_nothing(lc, taken):
@@ -444,13 +447,12 @@ def test_a_failed_load_leaves_no_resource(lc):
 def test_a_stop_does_not_wait_for_a_load(lc):
     lc.pipeline(pipeline())
     daemon = lc.start().ready()
-    lc.pipeline("while true do end")
+    lc.pipeline('logcap.limits { load = "5m" }\nwhile true do end')
     asked = subprocess.Popen(lc.command("reload"), stderr=subprocess.PIPE, text=True)
     daemon.wait_log("loading the pipeline files")
-    began = time.monotonic()
-    lc.finish(daemon)
-    assert time.monotonic() - began < 5
-    assert asked.wait(10) == 1 and "logcap is stopping" in asked.stderr.read()
+    assert daemon.stop(25) == 0  # neither the load's end nor the deadline
+    lc.assert_balanced()
+    assert asked.wait(60) == 1 and "logcap is stopping" in asked.stderr.read()
     asked.stderr.close()
 
 
@@ -464,7 +466,7 @@ def test_many_ask_at_once(lc):
     asked = [subprocess.Popen(lc.command("reload"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
              for _ in range(10)]
     for process in asked:
-        assert process.wait(30) == 0, process.stderr.read()
+        assert process.wait(60) == 0, process.stderr.read()
         process.stderr.close()
     lc.wait_delivered(1)
     lc.finish(daemon)
@@ -477,7 +479,7 @@ def test_once_does_not_reload(lc):
     daemon = lc.start("--once").ready()
     assert "--once cannot reload" in reload(lc, code=1).stderr
     os.unlink(lc.path("out"))
-    assert daemon.process.wait(30) == 0
+    assert daemon.process.wait(60) == 0
 
 
 # --- --watch --------------------------------------------------------------------------------------------------------------

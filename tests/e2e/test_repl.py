@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from repl_session import Flow, Session, answer_times
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def test_json(shop):
 def test_standard_input(shop):
     def feed(text, code):
         done = subprocess.run(shop.command("repl"), input=text, cwd=shop.folder, text=True, capture_output=True,
-                              check=False, timeout=30)
+                              check=False, timeout=60)
         assert done.returncode == code, done.stderr
         return done
     assert feed("x = 2\n\nfor i = 1, 2 do\n  print(i * x)\nend\nx", 0).stdout == "2\n4\n2\n"
@@ -92,7 +92,7 @@ def test_standard_input(shop):
     assert (done.stdout, "stop" in done.stderr) == ("1\n", True)
     assert "in the middle of a chunk" in feed("for i = 1, 2 do\n", 1).stderr
     assert "not UTF-8" in subprocess.run(shop.command("repl"), input=b"x = '\xff'\n", capture_output=True,
-                                         check=False, timeout=30).stderr.decode()
+                                         check=False, timeout=60).stderr.decode()
 
 
 def test_nobody_runs(lc):
@@ -225,7 +225,7 @@ def test_a_pause_and_reloads(shop):
     assert value(shop, "pipelines()[1].state") == "paused"
     shop.write("pipeline.lua", shop.file.read_text().replace('name = "shop"', 'name = "other"'))
     repl(shop, "reload()")
-    wait_until(lambda: [entry["name"] for entry in value(shop, "pipelines()")] == ["other"], 20)
+    wait_until(lambda: [entry["name"] for entry in value(shop, "pipelines()")] == ["other"])
     assert value(shop, "pipelines()[1].state") == "running"
 
 
@@ -336,9 +336,9 @@ def value_of_control(lc):
 ], ids=["loop", "pcall", "coroutine", "try", "tostring"])
 def test_a_chunk_without_an_end(shop, code):
     """It is interrupted, and the stream goes on."""
-    session, start = Session(shop), time.monotonic()
+    session, start = Session(shop), shop.daemon.loop_seconds()
     answer = session.eval(code)
-    assert time.monotonic() - start < 2 and ("error" in answer or "failed" in answer["text"]), answer
+    assert shop.daemon.loop_seconds() - start < 1.3 and ("error" in answer or "failed" in answer["text"]), answer
     assert session.eval("1 + 1")["text"] == "2"
     session.close()
     shop.append("in.log", line(10))
@@ -361,9 +361,9 @@ def test_binary_and_broken_messages(shop, data):
 def test_long_lines_are_completed_at_once(shop):
     session = Session(shop)
     for text in ("a" * 1000000, "a." * 500000, "a(" * 500000, "'" * 1000000, "resource(" * 100000):
-        start = time.monotonic()
+        start = shop.daemon.loop_seconds()
         assert "words" in session.ask(complete=text)
-        assert time.monotonic() - start < 2
+        assert shop.daemon.loop_seconds() - start < 1
     session.close()
 
 
@@ -387,7 +387,7 @@ def test_clients_that_flood_and_vanish(shop):
     assert count > 1_000_000
     shop.append("in.log", line(10))
     shop.wait_delivered(6)
-    wait_until(lambda: value_of_control(shop)["sessions"] == 0, 20)
+    wait_until(lambda: value_of_control(shop)["sessions"] == 0)
     assert value(shop, "1") == 1
 
 
@@ -439,7 +439,7 @@ class Terminal:
         self.expect(text)
         wait_until(lambda: not termios.tcgetattr(self.master)[3] & termios.ICANON)
 
-    def expect(self, text, seconds=10):
+    def expect(self, text, seconds=PATIENCE):
         """Waits until the terminal shows `text`, and returns all that came before it since the last time."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
@@ -459,7 +459,7 @@ class Terminal:
 
     def end(self):
         self.type("\x04")
-        code = self.process.wait(10)
+        code = self.process.wait(60)
         os.close(self.master)
         return code
 
@@ -538,7 +538,7 @@ def test_prompt_ends_with_the_daemon(shop):
     shop.finish(shop.daemon)
     terminal.type("1\r")
     terminal.expect("has ended")
-    assert terminal.process.wait(10) == 1
+    assert terminal.process.wait(60) == 1
     os.close(terminal.master)
 
 
@@ -589,7 +589,7 @@ def test_commands_of_the_documentation(shop):
     for command in commands:
         command = command.split(" | ")[0].replace("logcap repl", f"{shop.program} repl --state-dir {shop.state}")
         done = subprocess.run(command, shell=True, cwd=shop.folder, text=True, capture_output=True, check=False,
-                              stdin=subprocess.DEVNULL, timeout=30)
+                              stdin=subprocess.DEVNULL, timeout=60)
         assert done.returncode == 0, (command, done.stderr)
 
 
@@ -601,9 +601,11 @@ def test_answers_in_time_while_lines_flow(lc):
     lc.pipeline(PIPELINE)
     lc.write("in.log", "")
     daemon = lc.start().ready()
+    quiet = answer_times(lc, 100, 0.003)
     with Flow(lc.path("in.log"), "".join(map(line, range(500))), 50000) as flow:
         lc.wait_delivered(10000)
         took = answer_times(lc, 300, 0.003)
-    assert took[int(len(took) * 0.99)] < 0.1, took[-10:]  # five times the figure: tests share the machine
-    lc.wait_delivered(flow.written // 2, seconds=30)
+    # Five times the figure, and more where calls take long without a flow: tests share the machine.
+    assert took[int(len(took) * 0.99)] < 0.1 + 5 * quiet[-2], (took[-10:], quiet[-10:])
+    lc.wait_delivered(flow.written // 2)
     lc.finish(daemon)

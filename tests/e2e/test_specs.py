@@ -209,7 +209,7 @@ def test_interrupt_ends_it(lc):
     try:
         wait_until(lambda: lc.path("ready").exists())
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) != 0
+        assert process.wait(60) != 0
     finally:
         process.kill()
         process.wait()
