@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define MS INT64_C(1000000)
-#define GRACE_NS (10000 * MS) /* how long the output may take after the last line */
+#define GRACE_NS (60000 * MS) /* how long the output may take after the last line */
 
 typedef struct bench {
   const char *input, *output;

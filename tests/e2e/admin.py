@@ -1,8 +1,11 @@
 """What the tests of the admin server share: requests over TCP and unix sockets, and the series of /metrics."""
 import http.client
 import json
+import pathlib
 import re
 import socket
+
+from repl_session import connect
 
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
@@ -16,7 +19,7 @@ class UnixConnection(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+        connect(self.sock, pathlib.Path(self.path))
 
 
 class Admin:

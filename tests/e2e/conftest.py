@@ -14,8 +14,10 @@ The program is $LOGCAP, or build/logcap.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -103,6 +105,7 @@ class Logcap:
         self.file = folder / "pipeline.lua"
         self.program = PROGRAM
         self.running = []
+        self.user = {}  # whose process it is, if not ours: the options of subprocess
         self.audit_at_end = True  # tests that damage the state directory say no
 
     def path(self, name):
@@ -133,7 +136,7 @@ class Logcap:
     def call(self, verb, *arguments, state=True, timeout=120, **options):
         """Runs a command to its end; returns the CompletedProcess with text output."""
         return subprocess.run(self.command(verb, *arguments, state=state), cwd=self.folder, timeout=timeout, text=True,
-                              capture_output=True, stdin=subprocess.DEVNULL, check=False, **options)
+                              capture_output=True, stdin=subprocess.DEVNULL, check=False, **self.user, **options)
 
     def once(self, *, code=0, timeout=120, **options):
         """`logcap run --once` over the pipeline file; checks the exit code."""
@@ -146,7 +149,7 @@ class Logcap:
         log_path = self.path(f"logcap-{len(self.running)}.err")
         with open(log_path, "wb") as log:
             process = subprocess.Popen(self.command("run", *arguments, self.file), cwd=self.folder, stdin=stdin,
-                                       stdout=stdout, stderr=log, **options)
+                                       stdout=stdout, stderr=log, **self.user, **options)
         daemon = Daemon(process, log_path)
         self.running.append(daemon)
         return daemon
@@ -196,6 +199,43 @@ class Logcap:
 
 @pytest.fixture
 def lc(tmp_path):
-    instance = Logcap(tmp_path)
+    folder = tmp_path
+    if len(str(folder)) > 80:  # the path of a socket in it has 107 bytes at most
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="logcap-", dir="/tmp"))
+    instance = Logcap(folder)
     yield instance
     instance.cleanup()
+    if folder != tmp_path:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_disk():
+    """small_disk(folder, size) mounts a file system of its own there for the test; skips it where that is not allowed."""
+    mounted = []
+
+    def mount(folder, size):
+        folder.mkdir(mode=0o700)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder], text=True,
+                              capture_output=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+        mounted.append(folder)
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+@pytest.fixture
+def nobody():
+    """A Logcap whose program runs without root's powers, also when the tests run as root: from a copy, because nobody
+    may have no way to where it was built."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="logcap-nobody-"))
+    instance = Logcap(folder)
+    if os.geteuid() == 0:
+        instance.program = shutil.copy(instance.program, folder / "logcap")
+        os.chown(folder, 65534, 65534)
+        instance.user = {"user": 65534, "group": 65534, "extra_groups": []}
+    yield instance
+    instance.cleanup()
+    shutil.rmtree(folder)

@@ -6,13 +6,20 @@ import threading
 import time
 
 
+def connect(client, path):
+    """To a socket wherever it lies: the path that is asked for must be short."""
+    here = os.open(path.parent, os.O_PATH)
+    try:
+        client.connect(f"/proc/self/fd/{here}/{path.name}")
+    finally:
+        os.close(here)
+
+
 class Session:
     def __init__(self, lc):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
-        here = os.open(lc.state, os.O_PATH)  # a socket's path must be short
-        self.socket.connect(f"/proc/self/fd/{here}/control.sock")
-        os.close(here)
+        connect(self.socket, lc.state / "control.sock")
         self.file = self.socket.makefile("rwb")
         assert self.send(b"repl")["ok"]
 

@@ -7,17 +7,16 @@ import pathlib
 import pty
 import re
 import resource
-import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
-import tempfile
 import termios
 import time
 
 import pytest
-from conftest import Logcap, wait_until
+from conftest import wait_until
+from repl_session import connect
 
 COPY = '''
 logcap.pipeline {
@@ -33,21 +32,6 @@ def copying(lc, lines=100):
     lc.pipeline(COPY)
     lc.write("in/a.log", "".join(f"line {i}\n" for i in range(lines)))
     return lc
-
-
-@pytest.fixture
-def nobody():
-    """A Logcap whose program runs without root's powers, also when the tests run as root."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="logcap-nobody-"))
-    instance = Logcap(folder)
-    instance.user = {}
-    if os.geteuid() == 0:
-        instance.program = shutil.copy(instance.program, folder / "logcap")
-        os.chown(folder, 65534, 65534)
-        instance.user = {"user": 65534, "group": 65534, "extra_groups": []}
-    yield instance
-    instance.cleanup()
-    shutil.rmtree(folder)
 
 
 def give_to_nobody(lc):
@@ -153,7 +137,7 @@ def test_unreadable_files(lc, verb):
 def test_file_without_permission(nobody):
     nobody.pipeline(COPY).chmod(0)
     give_to_nobody(nobody)
-    done = nobody.call("check", nobody.file, state=False, **nobody.user)
+    done = nobody.call("check", nobody.file, state=False)
     assert done.returncode == 1 and "Permission denied" in done.stderr
 
 
@@ -404,12 +388,12 @@ def test_audit_of_an_unbalanced_ledger_fails(lc):
 
 def test_the_socket_withstands_babble(lc):
     daemon = copying(lc).start().ready()
-    path = str(lc.state / "control.sock")
+    path = lc.state / "control.sock"
     assert os.stat(path).st_mode & 0o777 == 0o600
     for babble in (b"", b"\n", b"\0\n", b"status", b"x" * 100000, os.urandom(5000), b"frobnicate\n",
                    b"status\nstatus\n"):
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
+            connect(client, path)
             try:
                 client.sendall(babble)
             except OSError:
@@ -418,7 +402,7 @@ def test_the_socket_withstands_babble(lc):
     for client in clients:
         client.settimeout(60)
         with contextlib.suppress(BlockingIOError):  # so many wait already
-            client.connect(path)
+            connect(client, path)
     for client in clients:
         client.close()
     wait_until(lambda: lc.call("status").returncode == 0, what="an answer after the babble")
@@ -430,7 +414,7 @@ def test_the_socket_withstands_babble(lc):
 def test_unknown_request(lc):
     daemon = copying(lc).start().ready()
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(lc.state / "control.sock"))
+        connect(client, lc.state / "control.sock")
         client.sendall(b"frobnicate\n")
         answer = json.loads(client.makefile().read())
     assert answer["ok"] is False and "unknown request" in answer["error"]
@@ -468,7 +452,7 @@ def test_unwritable_state_dir(nobody):
     nobody.state.mkdir()
     give_to_nobody(nobody)
     nobody.state.chmod(0o500)
-    done = nobody.call("run", "--once", nobody.file, **nobody.user)
+    done = nobody.call("run", "--once", nobody.file)
     assert done.returncode == 1 and str(nobody.state) in done.stderr
     assert not (nobody.folder / "out").exists()
 
@@ -476,15 +460,15 @@ def test_unwritable_state_dir(nobody):
 def test_unwritable_positions(nobody):
     copying(nobody)
     give_to_nobody(nobody)
-    assert nobody.call("run", "--once", nobody.file, **nobody.user).returncode == 0
+    assert nobody.call("run", "--once", nobody.file).returncode == 0
     output = nobody.read("out/copy.log")
     (nobody.state / "positions.db").chmod(0o400)
     nobody.append("in/a.log", "more\n")
-    done = nobody.call("run", "--once", nobody.file, **nobody.user)
+    done = nobody.call("run", "--once", nobody.file)
     assert done.returncode == 1 and "positions.db" in done.stderr
     assert nobody.read("out/copy.log") == output, "nothing is written that cannot be accounted for"
     (nobody.state / "positions.db").chmod(0o600)
-    assert nobody.call("run", "--once", nobody.file, **nobody.user).returncode == 0
+    assert nobody.call("run", "--once", nobody.file).returncode == 0
     assert nobody.read("out/copy.log") == nobody.read("in/a.log")
     nobody.audit_at_end = False  # root may not look into another user's state
 

@@ -1,14 +1,12 @@
 """Files as they are in the wild: rotation in every way, odd bytes, odd kinds of files, and what is not to be had."""
 import os
-import pathlib
 import resource
 import shutil
 import subprocess
-import tempfile
 import time
 
 import pytest
-from conftest import Logcap, wait_until
+from conftest import PATIENCE, wait_until
 
 PIPELINE = '''
 logcap.pipeline {
@@ -34,7 +32,7 @@ def wait_output(lc, content, seconds=15.0):
     wait_until(lambda: output(lc) == data, seconds, f"the output {data[-200:]!r}; it is {output(lc)[-200:]!r}")
 
 
-def wait_lines(lc, count, seconds=15.0):
+def wait_lines(lc, count, seconds=PATIENCE):
     wait_until(lambda: output(lc).count(b"\n") >= count, seconds, f"{count} lines")
     assert output(lc).count(b"\n") == count
 
@@ -283,23 +281,6 @@ def test_hard_links_are_one_file(lc):
     lc.finish(daemon)
 
 
-@pytest.fixture
-def nobody():
-    """A Logcap whose program runs without root's powers, also when the tests run as root."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="logcap-nobody-"))
-    instance = Logcap(folder)
-    if os.geteuid() == 0:
-        instance.program = "/usr/bin/setpriv"
-        plain = instance.command
-        program = Logcap(folder).program
-        instance.command = lambda *args, **options: [
-            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, *plain(*args, **options)[1:]]
-        os.chown(folder, 65534, 65534)
-    yield instance
-    instance.cleanup()
-    shutil.rmtree(folder)
-
-
 def test_unreadable(nobody):
     lc = follow(nobody)
     lc.write("in/a.log", "a\n").chmod(0)
@@ -320,10 +301,10 @@ def test_few_descriptors(lc):
     for n in range(300):
         lc.write(f"in/{n}.log", f"{n}\n")
     daemon = lc.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
-    wait_lines(lc, 300, 30)
+    wait_lines(lc, 300)
     for n in range(300):
         lc.append(f"in/{n}.log", f"again {n}\n")
-    wait_lines(lc, 600, 30)
+    wait_lines(lc, 600)
     lc.finish(daemon)
 
 

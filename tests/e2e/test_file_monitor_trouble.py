@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from conftest import wait_until
-from test_file_monitor import follow, nobody, numbered, output, wait_lines, wait_output  # noqa: F401
+from test_file_monitor import follow, numbered, output, wait_lines, wait_output
 from test_file_monitor_rotation import stats
 
 COPY = '''

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 
 import pytest
 from conftest import wait_until

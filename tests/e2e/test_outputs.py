@@ -1,14 +1,10 @@
 """Outputs that fail: a clear message, a counter, the others go on, and nothing is lost once the cause is gone."""
 import json
-import os
 import shutil
 import subprocess
 
-import pytest
-
 from conftest import wait_until
 
-ROOT = os.geteuid() == 0
 LINES = [f'{{"n":{n},"pad":"{"x" * 100}"}}' for n in range(20000)]
 TEXT = "\n".join(LINES) + "\n"
 
@@ -37,23 +33,18 @@ def finish(lc, daemon):
     assert lc.read("good.log").decode() == TEXT
 
 
-@pytest.mark.skipif(not ROOT, reason="mounting needs root")
-def test_disk_full(lc):
+def test_disk_full(lc, small_disk):
     bad = lc.path("bad")
-    bad.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", bad], check=True)
-    try:
-        lc.write("in.log", TEXT)
-        lc.pipeline(PIPELINE)
-        daemon = lc.start()
-        wait_until(lambda: size(lc.path("good.log")) == len(TEXT), what="the good output")
-        message = wait_until(lambda: [entry for entry in errors(daemon) if "No space" in json.dumps(entry)],
-                             what="a message about the full disk")
-        assert "bad/out.log" in json.dumps(message[0])
-        subprocess.run(["mount", "-o", "remount,size=16m", bad], check=True)
-        finish(lc, daemon)
-    finally:
-        subprocess.run(["umount", "-l", bad], check=False)
+    small_disk(bad, "512k")
+    lc.write("in.log", TEXT)
+    lc.pipeline(PIPELINE)
+    daemon = lc.start()
+    wait_until(lambda: size(lc.path("good.log")) == len(TEXT), what="the good output")
+    message = wait_until(lambda: [entry for entry in errors(daemon) if "No space" in json.dumps(entry)],
+                         what="a message about the full disk")
+    assert "bad/out.log" in json.dumps(message[0])
+    subprocess.run(["mount", "-o", "remount,size=16m", bad], check=True)
+    finish(lc, daemon)
 
 
 def test_folder_cannot_be_made(lc):
