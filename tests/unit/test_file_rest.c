@@ -343,21 +343,19 @@ static void test_many_rotations(void **state) {
   self.options.rotated_wait_ns = 5 * LC_MILLISECOND;
   follow_start(&self, false);
   char name[32], text[32];
-  uint32_t most = 0;
   for (uint32_t n = 0; n < ROTATIONS; n++) {
     snprintf(text, sizeof text, "%u\n", n);
     put(&self, "in/a.log", text);
     follow_until_count(&self, n + 1);
+    if (n > KEPT && n % 50 == 0) follow_wait(&self, only_those_that_exist); /* it does not wait for the end to forget */
     if (n + 1 == ROTATIONS) break;
     snprintf(name, sizeof name, "in/a.log.%u", n);
     move(&self, "in/a.log", name);
     if (n < KEPT) continue;
     snprintf(name, sizeof name, "in/a.log.%u", n - KEPT);
     delete(&self, name);
-    if (known(&self) > most) most = known(&self);
   }
   follow_wait(&self, only_those_that_exist);
-  assert_in_range(most, 1, ROTATIONS / 2); /* it does not wait for the end to forget */
   assert_true(follow_healthy(&self));
   follow_stop(&self);
   assert_int_equal(rows(&self, "file_monitor:m"), KEPT + 1);
