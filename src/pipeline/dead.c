@@ -58,6 +58,7 @@ static void append_done(uv_work_t *work, int status) {
   engine->dead_failed = true;
   if (engine->forced) {
     lc_dead_give_up(engine);
+    lc_engine_wake(engine); /* a stop waited for this attempt */
   } else {
     uv_timer_start(&engine->dead_timer, on_retry, RETRY_MS, 0);
   }

@@ -225,6 +225,7 @@ static bool step(lc_pipeline *pipeline, int64_t now_ns) {
   }
   lc_batch *batch = pipeline->first;
   if (batch->n_dead > 0 && !pipeline->dead_written) {
+    if (pipeline->engine->forced) return false; /* it is discarded; another attempt would keep it */
     pipeline->dead_under_way = true;
     lc_dead_batch(pipeline, batch);
     return false;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/inside.h"
+
 static int refuse_all(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns, lc_error *error) {
   (void)now_ns;
   (void)error;
@@ -60,6 +62,20 @@ static void test_once_gives_up_when_dead_letters_cannot_be_written(void **state)
   run_end(&r);
 }
 
+/* The deadline passes in the middle of an attempt, which is the last thing that anybody hears of. */
+static void test_a_stop_at_once_while_dead_letters_are_written(void **state) {
+  run r;
+  begin_blocked(&r, *state, false);
+  while (!r.engine->dead_running) {
+    lc_registry_run(r.test->registry);
+    uv_run(&r.test->loop, UV_RUN_NOWAIT);
+  }
+  lc_engine_stop(r.engine, INT64_C(60000000000));
+  lc_engine_stop(r.engine, 0); /* at once */
+  run_until(&r, run_has_finished);
+  run_end(&r);
+}
+
 static void test_once_gives_up_when_a_sink_takes_nothing(void **state) {
   run r;
   run_begin(&r, *state, true);
@@ -77,6 +93,7 @@ static void test_once_gives_up_when_a_sink_takes_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_a_stop_lets_records_go_whose_dead_letters_cannot_be_written),
+      lc_test_case(test_a_stop_at_once_while_dead_letters_are_written),
       lc_test_case(test_once_gives_up_when_dead_letters_cannot_be_written),
       lc_test_case(test_once_gives_up_when_a_sink_takes_nothing),
   };
