@@ -86,13 +86,15 @@ def generation(without="", taken=False):
     """One pipeline lends its sink to its reader, one has a Lua function, and two share a sink."""
     pipelines = {
         "a": 'logcap.pipeline { name = "a", from = ma, to = oa }',
-        "b": 'logcap.pipeline { name = "b", from = mb, stages = { function(rec) local n = 1 end }, to = { ob, both } }',
+        "b": '''logcap.pipeline { name = "b", from = mb, to = { ob, both }, on_error = "stop",
+          stages = { function(rec) if fails then error("so it shall") end end } }''',
         "c": 'logcap.pipeline { name = "c", from = mc, stages = { logcap.json {} }, to = both }',
         "d": 'logcap.pipeline { name = "d", from = logcap.file_monitor { paths = { "none" } }, to = logcap.null_sink {} }',
     }
     monitors = "".join(f'm{s} = logcap.file_monitor {{ name = "m{s}", paths = {{ "in/{s}.log*" }}, start = "beginning" }}\n'
                        for s in "abc")
     return monitors + f"""
+    fails = false
     oa = logcap.file_sink {{ name = "oa", path = "out/a.log", format = "raw" }}
     ob = logcap.file_sink {{ name = "ob", path = "out/b.log", format = "raw", rotate = {{ size = "64KiB" }} }}
     both = logcap.file_sink {{ name = "both", path = "out/{'a' if taken else 'both'}.log", format = "raw" }}
@@ -120,6 +122,21 @@ class Chaos:
         names = self.rng.sample(PARTS, self.rng.randint(1, 3))
         self.lc.call("repl", "-e", " ".join(f"if {name} then {name}:close() end" for name in names) + " return 1")
 
+    def fail(self):
+        self.lc.call("repl", "-e", "fails = true return 1")
+
+    def disk(self, full=True):
+        out = self.lc.path("out")
+        if not os.path.ismount(out):
+            return
+        used = sum(path.stat().st_blocks * 512 for path in out.iterdir())
+        subprocess.run(["mount", "-o", f"remount,size={used + 16384 if full else '64m'}", out], check=False)
+
+    def mend(self):
+        """What would let a reload or a stop wait."""
+        self.away(False)
+        self.disk(False)
+
     def reload(self):
         self.lc.pipeline(generation(without=self.rng.choice(["", "", "", "a", "b", "c", "ab"])))
         self.lc.call("reload")
@@ -138,7 +155,7 @@ class Chaos:
         self.again()
 
     def stop(self):
-        self.away(False)
+        self.mend()
         assert self.daemon.stop(8) in (0, 1)
         self.again()
 
@@ -150,10 +167,11 @@ class Chaos:
 
     def step(self):
         what = self.rng.choice([self.close] * 4 + [self.reload] * 2 + [self.reload_in_the_background] * 3 +
-                               [self.reload_that_fails, self.kill, self.kill, self.stop, self.store, self.store, self.pause])
+                               [self.reload_that_fails, self.kill, self.kill, self.stop, self.store, self.store, self.pause, self.fail, self.disk,
+                                self.disk, self.mend])
         self.done.append(what.__name__)
         if what.__name__.startswith("reload") and what != self.reload_in_the_background:
-            self.away(False)  # it would wait for 40 seconds
+            self.mend()
         what()
         time.sleep(self.rng.random() * 0.1)  # under load, at no particular moment
         text = self.daemon.text()
@@ -177,7 +195,20 @@ def assert_once(lc, pattern, writers, done):
         f"{pattern}: {len(lost)} lost {lost[:3]}, {len(twice)} twice {twice[:3]}, {foreign[:3]}\n{done}")
 
 
+@pytest.fixture
+def small_disk(lc):
+    """For the outputs, where we may mount one."""
+    out = lc.path("out")
+    out.mkdir()
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", out],
+                                                   check=False).returncode == 0
+    yield
+    if mounted:
+        subprocess.run(["umount", "-l", out], check=False)
+
+
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
+@pytest.mark.usefixtures("small_disk")
 def test_whatever_is_closed_reloaded_killed_and_stopped(lc, seed):
     rng = random.Random(seed)
     lc.path("in").mkdir()
@@ -192,7 +223,7 @@ def test_whatever_is_closed_reloaded_killed_and_stopped(lc, seed):
         writer.stopping.set()
         writer.join()
     lc.pipeline(generation())
-    chaos.away(False)
+    chaos.mend()
     assert chaos.daemon.stop(8) in (0, 1)
     lc.once()
     a, b, c = writers

@@ -1,8 +1,10 @@
-/* Random sequences of reloads: monitors, sinks and whole pipelines come, go, move, are replaced and closed in use, while
- * sinks hold what they get or cannot be opened, memory runs short, and logcap stops and starts again from the same store.
+/* Random sequences of reloads: monitors, sinks and whole pipelines come, go, move, are replaced, closed in use, stopped by
+ * a stage and paused, while sinks hold what they get or cannot be opened, memory runs short, nothing can be saved, and
+ * logcap stops and starts again from the same store.
  * A sink that was named all the time has every record of each source, exactly once and in order; no other has one twice.
  *
  * LOGCAP_SEED names the first seed, LOGCAP_ROUNDS how many are tried. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include <time.h>
 
 #include "pipeline/inside.h"
+#include "pipeline/inspect.h"
 #include "pipeline/reload.h"
 #include "support/run.h"
 
@@ -23,15 +26,20 @@ typedef struct world {
   run r;
   unsigned seed;
   bool replaces; /* sinks are replaced now and then: order is kept by each of them alone */
-  bool closes;   /* somebody closes sinks and monitors in use */
+  bool closes;   /* somebody closes sinks and monitors in use, and stages stop pipelines */
+  bool away;     /* the store */
+  char why[480]; /* the last reload failed */
   lc_buf text[SINKS];
   lc_sink *live[SINKS]; /* counted; the newest of each name */
 } world;
 
 static unsigned dice(world *w, unsigned n) { return (unsigned)rand_r(&w->seed) % n; }
 
+static _Atomic int fuse; /* at so many batches a stage stops its pipeline; 0: none does */
+
 static int pass(lc_stage *stage, lc_batch *batch, uint32_t *at, uint32_t to, int64_t now_ns, lc_error *error) {
-  (void)stage, (void)batch, (void)now_ns, (void)error;
+  (void)stage, (void)batch, (void)now_ns;
+  if (atomic_load(&fuse) > 0 && atomic_fetch_sub(&fuse, 1) == 1) return lc_error_set(error, LC_EINVAL, "it burnt down");
   *at = to;
   return 0;
 }
@@ -122,6 +130,7 @@ static int reload(world *w, bool all, bool trouble) {
   if (trouble && dice(w, 4) == 0) lc_fault_after(1 + dice(w, 120));
   int rc = lc_reload_prepare(w->r.engine, g.pipelines, g.n, &planned, &error);
   lc_fault_off();
+  snprintf(w->why, sizeof w->why, "%s", error.message);
   if (rc == 0) {
     for (unsigned s = 0; s < SINKS; s++) note_live(w, s, lc_reload_live(planned, &g.sinks[s]->resource));
     if (trouble && dice(w, 10) == 0) lc_reload_cancel(planned);
@@ -154,6 +163,24 @@ static void turn(world *w, unsigned ms) {
     struct timespec nap = {0, 20000};
     nanosleep(&nap, NULL);
   } while (uv_hrtime() < until);
+}
+
+/* Back, it waits until a commit succeeded: the next one is a second off, and a stop may have less. */
+static void move_store(world *w, bool away) {
+  if (w->away == away) return;
+  run_move_store(&w->r, away);
+  w->away = away;
+  while (!away && w->r.engine->last_failures > 0) turn(w, 5);
+}
+
+static void pause_some(world *w, bool paused) {
+  for (unsigned p = 0; p < PIPELINES; p++) {
+    char name[8];
+    lc_error error = {0};
+    snprintf(name, sizeof name, "p%u", p);
+    int rc = !paused || dice(w, 3) == 0 ? lc_engine_pause(w->r.engine, name, paused, &error) : 0;
+    assert_true(rc == 0 || rc == LC_ENOENT);
+  }
 }
 
 static void open_hands(world *w) {
@@ -190,7 +217,8 @@ static void start(world *w, lc_test *test) {
 static void stop(world *w) {
   run *r = &w->r;
   if (dice(w, 2)) open_hands(w);
-  lc_engine_stop(r->engine, INT64_C(100000000));
+  move_store(w, false);
+  if (!r->finished) lc_engine_stop(r->engine, INT64_C(100000000));
   run_until(r, run_has_finished);
   if (!w->closes) assert_false(r->result.failed);
   lc_engine_destroy(r->engine);
@@ -230,13 +258,22 @@ static void check_sink(world *w, unsigned s, unsigned seed) {
   }
 }
 
+/* A read job of the generation before may bring it about after the last reload. */
+static bool any_failed(const world *w) {
+  for (uint32_t p = 0; p < w->r.engine->n_pipelines; p++) {
+    if (w->r.engine->pipelines[p]->failed) return true;
+  }
+  return false;
+}
+
 static bool first_has_all(run *r) {
   const world *w = (const world *)r; /* its first member */
   const char *text = w->text[0].data;
   size_t lines = 0;
   for (size_t i = 0; i < w->text[0].len; i++) lines += text[i] == '\n';
   open_hands((world *)r);
-  return lines >= (size_t)MONITORS * RECORDS;
+  pause_some((world *)r, false);
+  return lines >= (size_t)MONITORS * RECORDS || any_failed(w);
 }
 
 static void one_round(lc_test *test, unsigned seed) {
@@ -247,23 +284,34 @@ static void one_round(lc_test *test, unsigned seed) {
   for (int i = 0; i < STEPS; i++) {
     turn(&w, dice(&w, 4) == 0 ? 30 : dice(&w, 6));
     if (dice(&w, 3) == 0) open_hands(&w);
-    if (dice(&w, 12) == 0) {
+    if (dice(&w, 12) == 0 || w.r.engine->phase != LC_ENGINE_RUNS) {
       stop(&w);
       start(&w, test);
       continue;
     }
     for (unsigned n = dice(&w, 4); w.closes && n > 0; n--) close_one(&w);
+    if (w.closes && !w.away && dice(&w, 6) == 0) atomic_store(&fuse, 1 + (int)dice(&w, 10));
+    if (dice(&w, 8) == 0) pause_some(&w, dice(&w, 2));
+    if (dice(&w, 8) == 0 && atomic_load(&fuse) == 0) move_store(&w, !w.away);
     if (w.closes && dice(&w, 2)) turn(&w, dice(&w, 4));
     (void)reload(&w, false, true);
   }
-  int rc = LC_EAGAIN;
-  for (int i = 0; i < 2000 && rc == LC_EAGAIN; i++) {
-    rc = reload(&w, true, false);
-    open_hands(&w);
-    turn(&w, 2);
+  atomic_store(&fuse, 0);
+  move_store(&w, false);
+  if (w.r.engine->phase != LC_ENGINE_RUNS) { /* stages had stopped all pipelines */
+    stop(&w);
+    start(&w, test);
   }
-  if (rc != 0) fail_msg("seed %u: the last reload gave %d", seed, rc);
-  run_until(&w.r, first_has_all);
+  do {
+    int rc = LC_EAGAIN;
+    for (int i = 0; i < 2000 && rc == LC_EAGAIN; i++) {
+      rc = reload(&w, true, false);
+      open_hands(&w);
+      turn(&w, 2);
+    }
+    if (rc != 0) fail_msg("seed %u: the last reload gave %d: %s", seed, rc, w.why);
+    run_until(&w.r, first_has_all);
+  } while (any_failed(&w));
   stop(&w);
   for (unsigned s = 0; s < SINKS; s++) {
     check_sink(&w, s, seed);
