@@ -179,7 +179,7 @@ static void force_edge(lc_edge *edge) {
     if (serves_others(engine, edge, still_counts)) return; /* it drains when the sink does */
     edge->forced = true;
     lc_log(LC_LOG_ERROR, "reload",
-           edge->pipeline->failed ? "a sink of a pipeline that stopped did not take all it had in time: it is read again"
+           edge->pipeline->failed ? "a sink of a pipeline that stopped did not take all in time: it is read again"
                                   : "a sink that is named no more did not take all it had in time: given up",
            LC_S("pipeline", edge->pipeline->resource.name), LC_S("sink", edge->sink->resource.name),
            LC_I("records", lc_edge_in_flight(edge)));

@@ -167,8 +167,8 @@ class Chaos:
 
     def step(self):
         what = self.rng.choice([self.close] * 4 + [self.reload] * 2 + [self.reload_in_the_background] * 3 +
-                               [self.reload_that_fails, self.kill, self.kill, self.stop, self.store, self.store, self.pause, self.fail, self.disk,
-                                self.disk, self.mend])
+                               [self.reload_that_fails, self.kill, self.kill, self.stop, self.store, self.store, self.pause,
+                                self.fail, self.disk, self.disk, self.mend])
         self.done.append(what.__name__)
         if what.__name__.startswith("reload") and what != self.reload_in_the_background:
             self.mend()

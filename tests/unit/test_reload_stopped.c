@@ -1,5 +1,5 @@
-/* Pipelines that stopped and pipelines that leave, when somebody closes what they need or it takes nothing: what is read
- * again, what is given up, and that the ledger says which. */
+/* Pipelines that stopped and pipelines that leave, when somebody closes what they need or it takes nothing: what is
+ * read again, what is given up, and that the ledger says which. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
