@@ -28,6 +28,7 @@ typedef struct world {
   bool replaces; /* sinks are replaced now and then: order is kept by each of them alone */
   bool closes;   /* somebody closes sinks and monitors in use, and stages stop pipelines */
   bool away;     /* the store */
+  bool was_away; /* a monitor that could not load its cursors then stopped its pipeline */
   char why[480]; /* the last reload failed */
   lc_buf text[SINKS];
   lc_sink *live[SINKS]; /* counted; the newest of each name */
@@ -170,6 +171,7 @@ static void move_store(world *w, bool away) {
   if (w->away == away) return;
   run_move_store(&w->r, away);
   w->away = away;
+  w->was_away = true;
   while (!away && w->r.engine->last_failures > 0) turn(w, 5);
 }
 
@@ -220,7 +222,7 @@ static void stop(world *w) {
   move_store(w, false);
   if (!r->finished) lc_engine_stop(r->engine, INT64_C(100000000));
   run_until(r, run_has_finished);
-  if (!w->closes) assert_false(r->result.failed);
+  if (!w->closes && !w->was_away) assert_false(r->result.failed);
   lc_engine_destroy(r->engine);
   for (unsigned s = 0; s < SINKS; s++) {
     lc_resource_release(&w->live[s]->resource);
