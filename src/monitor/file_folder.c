@@ -5,6 +5,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+
+#define TRIES_MAX 10
+#define TICK_NS (20 * LC_MILLISECOND) /* a file system's times are no finer than the kernel's tick */
 
 typedef struct folder_entry {
   lc_file_id id;
@@ -17,6 +23,8 @@ struct lc_file_folder {
   size_t n, cap;
   char *names; /* owned */
   size_t names_len, names_cap;
+  int64_t changed_ns; /* when the folder had changed last, before it was read */
+  bool young;         /* so shortly before that the next change may have the same time */
 };
 
 void lc_file_folder_free(lc_file_folder *list) {
@@ -56,6 +64,16 @@ static bool add_entry(lc_file_folder *list, lc_file_id id, const char *name) {
   return true;
 }
 
+static int64_t changed_ns(const char *folder) {
+  struct stat st;
+  return stat(folder, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * LC_SECOND + st.st_mtim.tv_nsec : -1;
+}
+
+/* Whether the list still says what is there: files are renamed while it is made, and afterwards. */
+static bool still_holds(const lc_file_folder *list) {
+  return !list->young && list->changed_ns == changed_ns(list->folder);
+}
+
 /* Reads all names. 0 or errno. */
 static int fill(lc_file_folder *list, DIR *folder) {
   for (;;) {
@@ -75,6 +93,8 @@ static int open_list(const char *folder, size_t len, lc_file_folder **ret) {
   list->folder = strndup(folder, len);
   int rc = list->folder == NULL ? ENOMEM : 0;
   if (rc == 0) {
+    list->changed_ns = changed_ns(list->folder);
+    list->young = lc_clock_wall() - list->changed_ns < TICK_NS;
     DIR *stream = opendir(list->folder);
     rc = stream == NULL ? errno : fill(list, stream);
     if (stream != NULL) closedir(stream);
@@ -94,6 +114,25 @@ static int failed(int sys, int *ret_errno) {
   return sys == ENOMEM ? LC_ENOMEM : LC_ESYS;
 }
 
+/* Under which name of the list the file is; checked, as the list may be old. 0, LC_ENOENT, LC_ENOMEM. */
+static int look_up(const lc_file_folder *list, lc_file_id id, char **ret_path) {
+  if (list->n == 0) return LC_ENOENT;
+  const folder_entry *entry = bsearch(&id, list->entries, list->n, sizeof *list->entries, compare_entries);
+  if (entry == NULL) return LC_ENOENT;
+  const char *name = list->names + entry->name;
+  size_t len = strlen(list->folder);
+  char *found = malloc(len + strlen(name) + 1);
+  if (found == NULL) return LC_ENOMEM;
+  (void)stpcpy(stpcpy(found, list->folder), name);
+  lc_file_stat now;
+  if (lc_file_stat_at(AT_FDCWD, found, &now) == 0 && lc_file_id_equal(now.id, id)) {
+    *ret_path = found;
+    return 0;
+  }
+  free(found);
+  return LC_ENOENT;
+}
+
 int lc_file_folder_find(lc_file_folder **list, const char *path, lc_file_id id, char **ret_path, int *ret_errno) {
   const char *slash = strrchr(path, '/');
   if (slash == NULL) return LC_ENOENT;
@@ -102,19 +141,15 @@ int lc_file_folder_find(lc_file_folder **list, const char *path, lc_file_id id, 
     lc_file_folder_free(*list);
     *list = NULL;
   }
-  if (*list == NULL) {
-    int sys = open_list(path, len, list);
-    if (sys != 0) return failed(sys, ret_errno);
+  for (int tries = 0;; tries++) {
+    if (*list == NULL) {
+      int sys = open_list(path, len, list);
+      if (sys != 0) return failed(sys, ret_errno);
+    }
+    int rc = look_up(*list, id, ret_path);
+    if (rc == LC_ENOMEM) return failed(ENOMEM, ret_errno);
+    if (rc == 0 || tries == TRIES_MAX || still_holds(*list)) return rc;
+    lc_file_folder_free(*list); /* it may have been missed: gone from under one name, not yet under the next */
+    *list = NULL;
   }
-  if ((*list)->n == 0) return LC_ENOENT;
-  folder_entry *entry =
-      bsearch(&id, (*list)->entries, (*list)->n, sizeof *(*list)->entries, compare_entries);
-  if (entry == NULL) return LC_ENOENT;
-  const char *name = (*list)->names + entry->name;
-  char *found = malloc(len + strlen(name) + 1);
-  if (found == NULL) return failed(ENOMEM, ret_errno);
-  memcpy(found, path, len);
-  memcpy(found + len, name, strlen(name) + 1);
-  *ret_path = found;
-  return 0;
 }

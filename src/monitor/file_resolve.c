@@ -261,16 +261,25 @@ static bool same_content(const char *path, const lc_file_mark *mark) {
   return same;
 }
 
+static bool still_there(const char *path, lc_file_id id) {
+  lc_file_stat now;
+  return lc_file_stat_at(AT_FDCWD, path, &now) == 0 && lc_file_id_equal(now.id, id);
+}
+
 bool lc_file_replayable(lc_monitor *base, const lc_stored_source *source) {
   lc_file_monitor *monitor = lc_file_monitor_of(base);
   lc_file_stored stored = {.key = (char *)(uintptr_t)source->key, .name = (char *)(uintptr_t)source->name};
-  if (!lc_file_key_parse(source->key, &stored.id, &stored.generation)) return false;
-  missing item = {.stored = &stored};
-  find_one(&monitor->folder, &item);
-  if (item.path == NULL) return false;
   lc_file_mark mark;
-  bool same = source->lowest == 0;
-  if (!same && lc_file_mark_unpack(&source->mark, &mark)) same = same_content(item.path, &mark);
-  free(item.path);
-  return same;
+  if (!lc_file_key_parse(source->key, &stored.id, &stored.generation)) return false;
+  bool marked = lc_file_mark_unpack(&source->mark, &mark);
+  for (int tries = 0; tries < 10; tries++) { /* it may be renamed between the search and the look */
+    missing item = {.stored = &stored};
+    find_one(&monitor->folder, &item);
+    if (item.path == NULL) return false;
+    bool same = source->lowest == 0 || (marked && same_content(item.path, &mark));
+    bool there = same || still_there(item.path, stored.id);
+    free(item.path);
+    if (there) return same;
+  }
+  return false;
 }
