@@ -166,13 +166,14 @@ static void turn(world *w, unsigned ms) {
   } while (uv_hrtime() < until);
 }
 
-/* Back, it waits until a commit succeeded: the next one is a second off, and a stop may have less. */
+/* Back, it waits until a commit succeeded: one under way may fail yet, the next one is a second off, and a stop may have
+ * less. */
 static void move_store(world *w, bool away) {
   if (w->away == away) return;
   run_move_store(&w->r, away);
   w->away = away;
   w->was_away = true;
-  while (!away && w->r.engine->last_failures > 0) turn(w, 5);
+  while (!away && (w->r.engine->last_failures > 0 || w->r.engine->commit_running)) turn(w, 5);
 }
 
 static void pause_some(world *w, bool paused) {
