@@ -129,7 +129,14 @@ static void note_stat(lc_file_monitor *monitor, lc_file *file, const lc_file_wor
   file->size = work->stat.size;
   if (file->mark.offset > file->size && work->look == LC_LOOK_DONE)
     file->size = file->mark.offset; /* it grew meanwhile */
-  lc_file_note_deleted(monitor, file, work->stat.links == 0);
+  bool deleted = work->stat.links == 0;
+  /* Its name went while the job was under way; the next look may have to wait for room. */
+  lc_file_stat now;
+  if (file->dirty && file->displaced && file->fd >= 0 && lc_file_stat_fd(file->fd, &now) == 0) {
+    file->size = now.size > file->mark.offset ? now.size : file->mark.offset;
+    deleted = now.links == 0;
+  }
+  lc_file_note_deleted(monitor, file, deleted);
 }
 
 static void note_head(lc_file_monitor *monitor, lc_file *file) {

@@ -69,7 +69,7 @@ static void test_renamed_all_the_time(void **state) {
   lc_test_write(test, "a", "1", 1);
   lc_file_id id = id_of(self.names[0]);
   for (int i = 0; i < 50; i++) { /* others, among which it is looked for */
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "other-%d", i);
     lc_test_write(test, name, "1", 1);
   }
