@@ -15,21 +15,34 @@ typedef struct lc_dead_job {
   int rc;
   lc_error error;
   lc_pipeline *pipeline; /* whose first batch waits, or */
-  lc_delivery *delivery; /* whose records wait: [first, first + count) */
+  lc_delivery *delivery; /* whose records wait: [first, first + count); or nobody waits any more */
   uint32_t first, count;
   struct lc_dead_job *next;
 } lc_dead_job;
 
+static void free_job(lc_dead_job *job) {
+  lc_buf_free(&job->text);
+  free(job);
+}
+
 static void done(lc_dead_job *job) {
   if (job->delivery != NULL) {
+    lc_delivery_dead(job->delivery, -(int64_t)job->entries);
     lc_delivery_settle_counted(job->delivery, job->first, job->count, LC_REFUSED);
-  } else {
+  } else if (job->pipeline != NULL) {
     job->pipeline->dead_under_way = false;
     job->pipeline->dead_written = true;
   }
   lc_engine_wake(job->engine);
-  lc_buf_free(&job->text);
-  free(job);
+  free_job(job);
+}
+
+void lc_dead_forget(lc_engine *engine, const lc_delivery *delivery) {
+  for (lc_dead_job *job = engine->dead_first; job != NULL; job = job->next) {
+    if (job->delivery != delivery) continue;
+    job->delivery = NULL;
+    job->pipeline = NULL; /* nobody waits for it any more */
+  }
 }
 
 static void run_append(uv_work_t *work) {
@@ -69,12 +82,12 @@ void lc_dead_give_up(lc_engine *engine) {
     lc_dead_job *job = engine->dead_first;
     engine->dead_first = job->next;
     if (job->delivery != NULL) {
-      lc_delivery_discard(job->delivery);
-    } else {
+      if (lc_delivery_only_dead(job->delivery)) lc_delivery_discard(job->delivery);
+      else lc_delivery_dead(job->delivery, -(int64_t)job->entries); /* its sink has the rest, and lets go of all */
+    } else if (job->pipeline != NULL) {
       job->pipeline->dead_under_way = false;
     }
-    lc_buf_free(&job->text);
-    free(job);
+    free_job(job);
   }
   if (engine->dead_first == NULL) engine->dead_last = NULL;
 }
@@ -112,8 +125,7 @@ void lc_dead_batch(lc_pipeline *pipeline, lc_batch *batch) {
     }
   }
   if (job == NULL || job->rc != 0) {
-    if (job != NULL) lc_buf_free(&job->text);
-    free(job);
+    if (job != NULL) free_job(job);
     pipeline->dead_under_way = false;
     lc_pipeline_fail(pipeline, "out of memory for dead letters");
     return;
@@ -141,10 +153,10 @@ void lc_dead_refused(lc_delivery *delivery, uint32_t first, uint32_t count, cons
         lc_dlq_encode_refused(&job->text, batch, i, edge->pipeline->resource.name, edge->sink->resource.name, text);
   }
   if (job->rc != 0) {
-    lc_buf_free(&job->text);
-    free(job);
+    free_job(job);
     lc_pipeline_fail(edge->pipeline, "out of memory for dead letters");
     return;
   }
+  lc_delivery_dead(delivery, (int64_t)job->entries);
   queue(edge->pipeline->engine, job);
 }

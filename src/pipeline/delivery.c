@@ -8,6 +8,7 @@
 typedef struct delivery {
   lc_delivery public; /* first */
   uint32_t pending;   /* records not yet settled */
+  uint32_t dead;      /* of these, refused ones whose dead letters are not written yet */
   uint32_t holds;     /* ranges that a cursor has not yet passed, and one while records are unsettled */
   lc_ledger counts;
   struct delivery *prev, *next; /* edge's list */
@@ -230,6 +231,16 @@ void lc_delivery_settle_all(lc_delivery *public, lc_outcome outcome, const char 
   complete(self);
 }
 
+void lc_delivery_dead(lc_delivery *public, int64_t change) {
+  delivery *self = (delivery *)public;
+  self->dead = (uint32_t)((int64_t)self->dead + change);
+}
+
+bool lc_delivery_only_dead(const lc_delivery *public) {
+  const delivery *self = (const delivery *)public;
+  return self->dead == self->pending;
+}
+
 void lc_delivery_settle(lc_delivery *public, uint32_t first, uint32_t count, lc_outcome outcome, const char *reason) {
   if (outcome == LC_REFUSED) {
     lc_dead_refused(public, first, count, reason);
@@ -242,6 +253,7 @@ void lc_delivery_discard(lc_delivery *public) {
   delivery *self = (delivery *)public;
   lc_batch *batch = public->batch;
   lc_pipeline *pipeline = public->edge->pipeline;
+  if (self->dead > 0) lc_dead_forget(pipeline->engine, public);
   pipeline->discarded += self->pending;
   public->batch = NULL;
   public->edge->in_flight--;

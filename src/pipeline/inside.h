@@ -272,6 +272,9 @@ bool lc_delivery_begin(lc_delivery *delivery);
 void lc_delivery_start(lc_delivery *delivery); /* begins it, and submits it to its sink */
 lc_delivery *lc_delivery_create_lent(lc_edge *edge);
 void lc_delivery_free_lent(lc_delivery *delivery);
+/* So many more (or fewer) of its records wait for their dead letters to be written. */
+void lc_delivery_dead(lc_delivery *delivery, int64_t change);
+bool lc_delivery_only_dead(const lc_delivery *delivery); /* all that are left do: its sink has nothing of it */
 void lc_delivery_settle_counted(lc_delivery *delivery, uint32_t first, uint32_t count, lc_outcome outcome);
 void lc_batch_release(lc_pipeline *pipeline, lc_batch *batch);
 void lc_edge_free_deliveries(lc_edge *edge);
@@ -283,6 +286,8 @@ uint64_t lc_edge_in_flight(const lc_edge *edge); /* records */
 void lc_dead_batch(lc_pipeline *pipeline, lc_batch *batch);
 /* Writes refused records of a delivery, then settles them. */
 void lc_dead_refused(lc_delivery *delivery, uint32_t first, uint32_t count, const char *reason);
+/* It was discarded: its dead letters may be written, but nothing waits for them. */
+void lc_dead_forget(lc_engine *engine, const lc_delivery *delivery);
 void lc_dead_pump(lc_engine *engine);
 /* Lets waiting dead letters go: their records will be read again. */
 void lc_dead_give_up(lc_engine *engine);

@@ -11,7 +11,7 @@
 struct double_sink {
   lc_sink base; /* first */
   uv_idle_t idle;
-  bool open, flushing, fail_open;
+  bool open, flushing, fail_open, refuses_first;
   lc_fit fit;
   double_policy policy;
   lc_delivery *held[HELD];
@@ -98,6 +98,9 @@ static void submit(lc_sink *sink, lc_delivery *delivery) {
   }
   lc_require(self->n_held < HELD);
   self->held[self->n_held++] = delivery;
+  uint32_t first = 0;
+  while (self->refuses_first && !lc_delivery_wants(delivery, first)) first++;
+  if (self->refuses_first) lc_delivery_settle(delivery, first, 1, LC_REFUSED, "the first one refused");
   uv_idle_start(&self->idle, turn);
 }
 
@@ -155,6 +158,8 @@ void double_sink_refuse(double_sink *sink, uint32_t number) {
   lc_require(sink->n_refused < 8);
   sink->refused[sink->n_refused++] = number;
 }
+
+void double_sink_refuse_first(double_sink *sink) { sink->refuses_first = true; }
 
 void double_sink_release(double_sink *sink, double_policy policy) {
   sink->policy = policy;

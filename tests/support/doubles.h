@@ -52,6 +52,8 @@ double_sink *double_sink_create(lc_registry *registry, const char *name, double_
 lc_sink *double_sink_base(double_sink *sink);
 /* Refuses the record of this number within each request; up to 8 numbers. */
 void double_sink_refuse(double_sink *sink, uint32_t number);
+/* Refuses the first record of each delivery at once, whatever becomes of the others. */
+void double_sink_refuse_first(double_sink *sink);
 void double_sink_release(double_sink *sink, double_policy policy); /* changes the policy and lets go */
 /* From now on each line ends with this label's value, " VALUE", when there is one. `name` is static. */
 void double_sink_show_label(double_sink *sink, const char *name);

@@ -76,6 +76,51 @@ static void test_a_stop_at_once_while_dead_letters_are_written(void **state) {
   run_end(&r);
 }
 
+/* A sink that has refused some records of what it holds, and whose dead letters cannot be written. */
+static void begin_half_refused(run *r, lc_test *test) {
+  run_begin(r, test, false);
+  double_sink *sink = run_with_sink(r, "sink", DOUBLE_HOLD);
+  double_sink_refuse_first(sink);
+  double_monitor_partition(r->monitor, "a", 1000);
+  double_monitor_jobs(r->monitor, 0);
+  run_start(r, 0);
+  lc_test_write(test, "dlq", "", 0); /* where its folder should be */
+  double_monitor_jobs(r->monitor, UINT32_MAX);
+  run_until(r, reads);
+  assert_true(double_sink_held(sink) > 1);
+}
+
+static void assert_read_again(run *r, lc_test *test) {
+  run_begin(r, test, true);
+  assert_int_equal(unlink(lc_test_path(test, "dlq")), 0);
+  double_sink *sink = run_with_sink(r, "sink", DOUBLE_AT_ONCE);
+  double_monitor_partition(r->monitor, "a", 1000);
+  run_start(r, 0);
+  run_until(r, run_has_finished);
+  assert_int_equal(double_sink_count(sink), 1000);
+  run_end(r);
+}
+
+static void test_a_stop_while_dead_letters_of_a_sink_wait(void **state) {
+  run r;
+  begin_half_refused(&r, *state);
+  lc_engine_stop(r.engine, INT64_C(100000000));
+  run_until(&r, run_has_finished);
+  run_end(&r);
+  assert_read_again(&r, *state);
+}
+
+static void test_a_sink_is_closed_while_its_dead_letters_wait(void **state) {
+  run r;
+  begin_half_refused(&r, *state);
+  lc_resource_close(&double_sink_base(r.sinks[0])->resource);
+  run_until(&r, reads);
+  lc_engine_stop(r.engine, INT64_C(100000000));
+  run_until(&r, run_has_finished);
+  run_end(&r);
+  assert_read_again(&r, *state);
+}
+
 static void test_once_gives_up_when_a_sink_takes_nothing(void **state) {
   run r;
   run_begin(&r, *state, true);
@@ -95,6 +140,8 @@ int main(void) {
       lc_test_case(test_a_stop_lets_records_go_whose_dead_letters_cannot_be_written),
       lc_test_case(test_a_stop_at_once_while_dead_letters_are_written),
       lc_test_case(test_once_gives_up_when_dead_letters_cannot_be_written),
+      lc_test_case(test_a_stop_while_dead_letters_of_a_sink_wait),
+      lc_test_case(test_a_sink_is_closed_while_its_dead_letters_wait),
       lc_test_case(test_once_gives_up_when_a_sink_takes_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
