@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/registry.h"
@@ -42,6 +43,25 @@ static void make_monitor(follow *self) {
   }
   int rc = lc_file_monitor_create(&self->options, self->test->registry, "m", "t.lua:1", &self->monitor, &error);
   if (rc != 0) fail_msg("%s", error.message);
+}
+
+void follow_begin(follow *self, void **state, const char *pattern) {
+  follow_init(self, *state);
+  follow_glob(self, pattern);
+}
+
+void follow_put(follow *self, const char *name, const char *text) {
+  lc_test_append(self->test, name, text, strlen(text));
+}
+
+void follow_move(follow *self, const char *from, const char *to) {
+  char source[256];
+  snprintf(source, sizeof source, "%s/%s", self->test->dir, from);
+  assert_int_equal(rename(source, lc_test_path(self->test, to)), 0);
+}
+
+void follow_delete(follow *self, const char *name) {
+  assert_int_equal(unlink(lc_test_path(self->test, name)), 0);
 }
 
 void follow_start(follow *self, bool once) {

@@ -39,7 +39,8 @@ typedef struct follow {
 } follow;
 
 void follow_init(follow *self, lc_test *test);
-void follow_glob(follow *self, const char *pattern); /* relative to the test's folder */
+void follow_glob(follow *self, const char *pattern); /* relative to the test's folder, as all names here are */
+void follow_begin(follow *self, void **state, const char *pattern); /* both */
 void follow_start(follow *self, bool once);
 /* Runs the loop until it holds, or fails the test after a minute. */
 void follow_wait(follow *self, bool (*holds)(follow *self));
@@ -57,6 +58,9 @@ const char *follow_text(follow *self);
 uint64_t follow_stat(follow *self, const char *name);
 /* Whether the ledger balances and health is green. */
 bool follow_healthy(follow *self);
+void follow_put(follow *self, const char *name, const char *text); /* appends */
+void follow_move(follow *self, const char *from, const char *to);
+void follow_delete(follow *self, const char *name);
 void follow_stop(follow *self);
 void follow_deinit(follow *self);
 

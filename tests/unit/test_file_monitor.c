@@ -12,32 +12,17 @@
 #include "base/clock.h"
 #include "support/follow.h"
 
-static void begin(follow *self, void **state, const char *pattern) {
-  follow_init(self, *state);
-  follow_glob(self, pattern);
-}
-
-static void put(follow *self, const char *name, const char *text) {
-  lc_test_append(self->test, name, text, strlen(text));
-}
-
-static void move(follow *self, const char *from, const char *to) {
-  assert_int_equal(rename(lc_test_path(self->test, from), lc_test_path(self->test, to)), 0);
-}
-
-static void delete(follow *self, const char *name) { assert_int_equal(unlink(lc_test_path(self->test, name)), 0); }
-
 static void test_follows(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "one\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "one\n");
   follow_start(&self, false);
   follow_until(&self, "one\n");
-  put(&self, "in/a.log", "two\nhal");
+  follow_put(&self, "in/a.log", "two\nhal");
   follow_until(&self, "one\ntwo\n");
-  put(&self, "in/a.log", "f\r\n\n");
+  follow_put(&self, "in/a.log", "f\r\n\n");
   follow_until(&self, "one\ntwo\nhalf\r\n\n");
-  put(&self, "in/b.log", "new\n"); /* found later: read from its beginning */
+  follow_put(&self, "in/b.log", "new\n"); /* found later: read from its beginning */
   follow_until(&self, "one\ntwo\nhalf\r\n\nnew\n");
   assert_true(follow_healthy(&self));
   follow_deinit(&self);
@@ -49,19 +34,19 @@ static bool knows_two_ends(follow *self) {
 
 static void test_start_at_the_end(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.options.from_beginning = false;
-  put(&self, "in/a.log", "old\n");
-  put(&self, "in/empty.log", "");
+  follow_put(&self, "in/a.log", "old\n");
+  follow_put(&self, "in/empty.log", "");
   follow_start(&self, false);
   follow_wait(&self, knows_two_ends);
-  put(&self, "in/a.log", "new\n");
-  put(&self, "in/later.log", "later\n");
+  follow_put(&self, "in/a.log", "new\n");
+  follow_put(&self, "in/later.log", "later\n");
   follow_until_count(&self, 2);
   assert_null(strstr(follow_text(&self), "old"));
   follow_stop(&self);
   /* Where it began is known from then on, also for a file that nothing was read from. */
-  put(&self, "in/empty.log", "while down\n");
+  follow_put(&self, "in/empty.log", "while down\n");
   follow_start(&self, false);
   follow_until(&self, "while down\n");
   follow_deinit(&self);
@@ -69,12 +54,12 @@ static void test_start_at_the_end(void **state) {
 
 static void test_resumes(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "one\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "one\n");
   follow_start(&self, false);
   follow_until(&self, "one\n");
   follow_stop(&self);
-  put(&self, "in/a.log", "two\n");
+  follow_put(&self, "in/a.log", "two\n");
   follow_start(&self, false);
   follow_until(&self, "two\n");
   follow_deinit(&self);
@@ -82,16 +67,16 @@ static void test_resumes(void **state) {
 
 static void test_rename_rotation(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/a.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
-  put(&self, "in/a.log", "2\n");
-  move(&self, "in/a.log", "in/a.log.1");
-  put(&self, "in/a.log", "4\n");
-  put(&self, "in/a.log.1", "3\n"); /* the writer has not reopened yet */
+  follow_put(&self, "in/a.log", "2\n");
+  follow_move(&self, "in/a.log", "in/a.log.1");
+  follow_put(&self, "in/a.log", "4\n");
+  follow_put(&self, "in/a.log.1", "3\n"); /* the writer has not reopened yet */
   follow_until_count(&self, 4);
-  put(&self, "in/a.log", "5\n");
+  follow_put(&self, "in/a.log", "5\n");
   follow_until_count(&self, 5);
   follow_until_stat(&self, "drained", 1); /* and committed */
   assert_int_equal(follow_stat(&self, "files"), 1);
@@ -102,16 +87,16 @@ static void test_rename_rotation(void **state) {
 
 static void test_renamed_within_the_glob(void **state) {
   follow self;
-  begin(&self, state, "in/a.log*");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/a.log*");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
   for (int i = 0; i < 5; i++) {
-    put(&self, "in/a.log", "x\n");
-    if (i > 1) move(&self, "in/a.log.2", "in/a.log.3");
-    if (i > 0) move(&self, "in/a.log.1", "in/a.log.2");
-    move(&self, "in/a.log", "in/a.log.1");
-    put(&self, "in/a.log", "y\n");
+    follow_put(&self, "in/a.log", "x\n");
+    if (i > 1) follow_move(&self, "in/a.log.2", "in/a.log.3");
+    if (i > 0) follow_move(&self, "in/a.log.1", "in/a.log.2");
+    follow_move(&self, "in/a.log", "in/a.log.1");
+    follow_put(&self, "in/a.log", "y\n");
     follow_until_count(&self, 1 + 2 * ((uint32_t)i + 1));
   }
   follow_run_for(&self, 300);
@@ -125,12 +110,12 @@ static void test_renamed_within_the_glob(void **state) {
 
 static void test_deleted_file_is_read_to_its_end(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
   int fd = open(lc_test_path(self.test, "in/a.log"), O_WRONLY | O_APPEND | O_CLOEXEC);
-  delete(&self, "in/a.log");
+  follow_delete(&self, "in/a.log");
   assert_int_equal(write(fd, "2\nunfinished", 12), 12);
   close(fd);
   follow_until(&self, "1\n2\nunfinished\n");
@@ -141,8 +126,8 @@ static void test_deleted_file_is_read_to_its_end(void **state) {
 
 static void test_truncated(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "one\ntwo\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "one\ntwo\n");
   follow_start(&self, false);
   follow_until(&self, "one\ntwo\n");
   lc_test_write(self.test, "in/a.log", "3\n", 2);
@@ -150,12 +135,12 @@ static void test_truncated(void **state) {
   lc_test_write(self.test, "in/a.log", "longer than what was there before\n", 34);
   follow_until(&self, "one\ntwo\n3\nlonger than what was there before\n");
   assert_int_equal(follow_stat(&self, "truncated"), 2);
-  put(&self, "in/a.log", "on\n");
+  follow_put(&self, "in/a.log", "on\n");
   follow_until_count(&self, 5);
   follow_run_for(&self, 1300);
   assert_int_equal(follow_stat(&self, "files"), 1);
   follow_stop(&self);
-  put(&self, "in/a.log", "after\n");
+  follow_put(&self, "in/a.log", "after\n");
   follow_start(&self, false);
   follow_until(&self, "after\n");
   follow_deinit(&self);
@@ -163,8 +148,8 @@ static void test_truncated(void **state) {
 
 static void test_truncated_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "one\ntwo\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "one\ntwo\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   follow_stop(&self);
@@ -194,18 +179,18 @@ static void copy_file(follow *self, const char *from, const char *to) {
 /* copytruncate with copies that match the pattern: no line twice, none lost, unread ones come from the copy. */
 static void test_copytruncate(void **state) {
   follow self;
-  begin(&self, state, "in/a.log*");
+  follow_begin(&self, state, "in/a.log*");
   char line[128];
   for (int i = 0; i < 100; i++) {
     snprintf(line, sizeof line, "line number %d of the original file\n", i);
-    put(&self, "in/a.log", line);
+    follow_put(&self, "in/a.log", line);
   }
   follow_start(&self, false);
   follow_until_count(&self, 100);
-  put(&self, "in/a.log", "last one before\n");
+  follow_put(&self, "in/a.log", "last one before\n");
   copy_file(&self, "in/a.log", "in/a.log.1");
   assert_int_equal(truncate(lc_test_path(self.test, "in/a.log"), 0), 0);
-  put(&self, "in/a.log", "first one after\n");
+  follow_put(&self, "in/a.log", "first one after\n");
   follow_until_count(&self, 102);
   follow_run_for(&self, 1500);
   assert_int_equal(double_sink_count(self.sink), 102);
@@ -215,13 +200,13 @@ static void test_copytruncate(void **state) {
 
 static void test_copytruncate_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/a.log*");
-  for (int i = 0; i < 100; i++) put(&self, "in/a.log", "the same line again and again\n");
+  follow_begin(&self, state, "in/a.log*");
+  for (int i = 0; i < 100; i++) follow_put(&self, "in/a.log", "the same line again and again\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_int_equal(double_sink_count(self.sink), 100);
   follow_stop(&self);
-  put(&self, "in/a.log", "unread\n");
+  follow_put(&self, "in/a.log", "unread\n");
   copy_file(&self, "in/a.log", "in/a.log.1");
   lc_test_write(self.test, "in/a.log", "new\n", 4);
   follow_start(&self, true);
@@ -236,30 +221,30 @@ static void test_copytruncate_while_down(void **state) {
 /* A file with the same content as a followed one that stays is no copy: it is read whole. */
 static void test_equal_files(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  for (int i = 0; i < 100; i++) put(&self, "in/a.log", "the same line again and again\n");
-  put(&self, "in/tiny.log", "x\n");
+  follow_begin(&self, state, "in/*.log");
+  for (int i = 0; i < 100; i++) follow_put(&self, "in/a.log", "the same line again and again\n");
+  follow_put(&self, "in/tiny.log", "x\n");
   follow_start(&self, false);
   follow_until_count(&self, 101);
   copy_file(&self, "in/a.log", "in/b.log");
-  put(&self, "in/tiny2.log", "x\n");
-  put(&self, "in/empty.log", "");
+  follow_put(&self, "in/tiny2.log", "x\n");
+  follow_put(&self, "in/empty.log", "");
   follow_until_count(&self, 202);
-  put(&self, "in/empty.log", "y\n");
+  follow_put(&self, "in/empty.log", "y\n");
   follow_until_count(&self, 203);
   follow_deinit(&self);
 }
 
 static void test_rotated_while_down_out_of_the_glob(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
   follow_stop(&self);
-  put(&self, "in/a.log", "2\n");
-  move(&self, "in/a.log", "in/a.old");
-  put(&self, "in/a.log", "3\n");
+  follow_put(&self, "in/a.log", "2\n");
+  follow_move(&self, "in/a.log", "in/a.old");
+  follow_put(&self, "in/a.log", "3\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "2\n3\n");
@@ -269,14 +254,14 @@ static void test_rotated_while_down_out_of_the_glob(void **state) {
 
 static void test_gone_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
   follow_stop(&self);
-  put(&self, "in/a.log", "2\n");
-  move(&self, "in/a.log", "elsewhere");
-  put(&self, "in/a.log", "3\n");
+  follow_put(&self, "in/a.log", "2\n");
+  follow_move(&self, "in/a.log", "elsewhere");
+  follow_put(&self, "in/a.log", "3\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "3\n");
@@ -288,12 +273,12 @@ static void test_gone_while_down(void **state) {
 /* All that was ever seen of it was read, and nothing took its name: it was deleted after it was read. */
 static void test_deleted_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
   follow_stop(&self);
-  delete(&self, "in/a.log");
+  follow_delete(&self, "in/a.log");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
@@ -304,14 +289,14 @@ static void test_deleted_while_down(void **state) {
 /* A drained file that is gone is forgotten without a word. */
 static void test_drained_and_gone(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/a.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
-  move(&self, "in/a.log", "in/a.log.1");
+  follow_move(&self, "in/a.log", "in/a.log.1");
   follow_until_stat(&self, "drained", 1);
   follow_stop(&self);
-  delete(&self, "in/a.log.1");
+  follow_delete(&self, "in/a.log.1");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
@@ -321,15 +306,15 @@ static void test_drained_and_gone(void **state) {
 
 static void test_once(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "1\nunfinished");
-  put(&self, "in/empty.log", "");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "1\nunfinished");
+  follow_put(&self, "in/empty.log", "");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "1\nunfinished\n");
   assert_false(self.result.failed);
   follow_stop(&self);
-  put(&self, "in/a.log", " rest\n");
+  follow_put(&self, "in/a.log", " rest\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), " rest\n");
@@ -338,7 +323,7 @@ static void test_once(void **state) {
 
 static void test_once_without_files(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_false(self.result.failed);
@@ -347,7 +332,7 @@ static void test_once_without_files(void **state) {
 
 static void test_long_line(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   size_t len = 3u << 20;
   char *text = malloc(len + 8);
   memset(text, 'x', len);
@@ -365,13 +350,13 @@ static void test_long_line(void **state) {
 /* The rest of a cut line is skipped also when logcap is started anew in its middle. */
 static void test_long_line_over_a_restart(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.options.max_line = 4;
-  put(&self, "in/a.log", "12345678");
+  follow_put(&self, "in/a.log", "12345678");
   follow_start(&self, false);
   follow_until(&self, "1234\n");
   follow_stop(&self);
-  put(&self, "in/a.log", "90\nnext\n");
+  follow_put(&self, "in/a.log", "90\nnext\n");
   follow_start(&self, false);
   follow_until(&self, "next\n");
   follow_deinit(&self);
@@ -383,9 +368,9 @@ static bool has_looked(follow *self) {
 
 static void test_groups(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.options.multiline = (lc_multiline_options){.start = "^S", .timeout_ns = 100 * LC_MILLISECOND};
-  put(&self, "in/a.log", "S1\n x\nS2\n");
+  follow_put(&self, "in/a.log", "S1\n x\nS2\n");
   follow_start(&self, false);
   follow_until(&self, "S1\n x\nS2\n"); /* S2 when its time is up */
   assert_int_equal(double_sink_count(self.sink), 2);
@@ -395,13 +380,13 @@ static void test_groups(void **state) {
   follow_start(&self, false);
   follow_wait(&self, has_looked);
   self.looks = follow_stat(&self, "looks");
-  put(&self, "in/a.log", "S3\n");
+  follow_put(&self, "in/a.log", "S3\n");
   follow_wait(&self, has_looked); /* it is read, and its group is open */
-  put(&self, "in/a.log", " y\nS4\n");
+  follow_put(&self, "in/a.log", " y\nS4\n");
   follow_until(&self, "S3\n y\n");
   assert_int_equal(double_sink_count(self.sink), 1);
   follow_stop(&self); /* which leaves S4 open */
-  put(&self, "in/a.log", "S5\n z\n");
+  follow_put(&self, "in/a.log", "S5\n z\n");
   follow_start(&self, true); /* flushes */
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "S4\nS5\n z\n");
@@ -411,12 +396,12 @@ static void test_groups(void **state) {
 
 static void test_many_files_few_descriptors(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.options.max_open_files = 3;
   char name[32];
   for (int i = 0; i < 500; i++) {
     snprintf(name, sizeof name, "in/%d.log", i);
-    put(&self, name, "a\n");
+    follow_put(&self, name, "a\n");
   }
   follow_start(&self, false);
   follow_until_count(&self, 500);
@@ -424,7 +409,7 @@ static void test_many_files_few_descriptors(void **state) {
   assert_true(follow_stat(&self, "jobs") < 20);
   for (int i = 0; i < 500; i++) {
     snprintf(name, sizeof name, "in/%d.log", i);
-    put(&self, name, "b\n");
+    follow_put(&self, name, "b\n");
   }
   follow_until_count(&self, 1000);
   assert_true(follow_stat(&self, "open") <= 3);
@@ -434,9 +419,9 @@ static void test_many_files_few_descriptors(void **state) {
 static void test_unreadable_file_is_tried_again(void **state) {
   if (geteuid() == 0) return; /* root reads everything; the end-to-end test does this as nobody */
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/a.log", "1\n");
-  put(&self, "in/b.log", "2\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/a.log", "1\n");
+  follow_put(&self, "in/b.log", "2\n");
   assert_int_equal(chmod(lc_test_path(self.test, "in/a.log"), 0), 0);
   follow_start(&self, false);
   follow_until(&self, "2\n");
@@ -447,9 +432,9 @@ static void test_unreadable_file_is_tried_again(void **state) {
 
 static void test_own_files_are_left_alone(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
-  put(&self, "in/own.log", "written by logcap\n");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/*.log");
+  follow_put(&self, "in/own.log", "written by logcap\n");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   struct stat st;
   assert_int_equal(stat(lc_test_path(self.test, "in/own.log"), &st), 0);
@@ -465,7 +450,7 @@ static bool has_begun(follow *self) { return follow_stat(self, "bytes") > 0; }
 /* A big file, a tight pool and a sink that holds everything for a while. */
 static void test_back_pressure(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.memory = LC_PIPELINE_MEMORY_LEAST;
   self.policy = DOUBLE_HOLD;
   size_t len = 8u << 20;
@@ -477,7 +462,7 @@ static void test_back_pressure(void **state) {
   free(text);
   follow_start(&self, false);
   follow_wait(&self, has_begun);
-  delete(&self, "in/a.log"); /* with most of it unread */
+  follow_delete(&self, "in/a.log"); /* with most of it unread */
   follow_until_stat(&self, "deleted", 1); /* without room for another look */
   double_sink_release(self.sink, DOUBLE_AT_ONCE);
   follow_until_count(&self, (uint32_t)(len / 100) + 1);
@@ -487,7 +472,7 @@ static void test_back_pressure(void **state) {
 
 static void test_deleted_budget(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.memory = LC_PIPELINE_MEMORY_LEAST;
   self.policy = DOUBLE_HOLD;
   self.options.deleted_bytes = 1u << 20;
@@ -499,7 +484,7 @@ static void test_deleted_budget(void **state) {
   free(text);
   follow_start(&self, false);
   follow_wait(&self, has_begun);
-  delete(&self, "in/a.log");
+  follow_delete(&self, "in/a.log");
   follow_until_stat(&self, "deleted", 1);
   double_sink_release(self.sink, DOUBLE_AT_ONCE);
   follow_until_stat(&self, "abandoned_files", 1);

@@ -12,23 +12,6 @@
 #include "base/clock.h"
 #include "support/follow.h"
 
-static void begin(follow *self, void **state, const char *pattern) {
-  follow_init(self, *state);
-  follow_glob(self, pattern);
-}
-
-static void put(follow *self, const char *name, const char *text) {
-  lc_test_append(self->test, name, text, strlen(text));
-}
-
-static void move(follow *self, const char *from, const char *to) {
-  char source[256];
-  snprintf(source, sizeof source, "%s/%s", self->test->dir, from);
-  assert_int_equal(rename(source, lc_test_path(self->test, to)), 0);
-}
-
-static void delete(follow *self, const char *name) { assert_int_equal(unlink(lc_test_path(self->test, name)), 0); }
-
 static int count_stored(void *arg, const lc_stored_source *stored) {
   (void)stored;
   (*(uint32_t *)arg)++;
@@ -75,26 +58,26 @@ static bool has_no_file(follow *self) { return knows(self, 0); }
 
 /* a.log has "1\n", is renamed to `to`, and read to its end. */
 static void bring_to_rest(follow *self, const char *to) {
-  put(self, "in/a.log", "1\n");
+  follow_put(self, "in/a.log", "1\n");
   follow_start(self, false);
   follow_until(self, "1\n");
-  move(self, "in/a.log", to);
+  follow_move(self, "in/a.log", to);
   follow_wait(self, rests_settled);
 }
 
 static void test_late_writer(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
-  put(&self, "in/a.log", "new\n");
+  follow_put(&self, "in/a.log", "new\n");
   follow_until(&self, "1\nnew\n");
-  put(&self, "in/a.log.1", "2\n");
+  follow_put(&self, "in/a.log.1", "2\n");
   follow_until(&self, "1\nnew\n2\n");
   follow_wait(&self, rests_again);
-  put(&self, "in/a.log.1", "3\nunfini");
+  follow_put(&self, "in/a.log.1", "3\nunfini");
   follow_until(&self, "1\nnew\n2\n3\nunfini\n"); /* as at each end */
   follow_wait(&self, rests_again);
-  put(&self, "in/a.log.1", "shed\n");
+  follow_put(&self, "in/a.log.1", "shed\n");
   follow_until(&self, "1\nnew\n2\n3\nunfini\nshed\n");
   assert_int_equal(follow_stat(&self, "drained"), 1); /* one file */
   assert_true(follow_healthy(&self));
@@ -108,14 +91,14 @@ static void test_late_writer(void **state) {
 /* Nobody watches the folder that it is in now; its descriptor said where it went. */
 static void test_late_writer_in_another_folder(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   assert_int_equal(mkdir(lc_test_path(self.test, "old"), 0700), 0);
   bring_to_rest(&self, "old/a.log.1");
-  put(&self, "old/a.log.1", "2\n");
+  follow_put(&self, "old/a.log.1", "2\n");
   follow_until(&self, "1\n2\n");
   follow_wait(&self, rests_again);
   follow_stop(&self);
-  put(&self, "old/a.log.1", "3\n");
+  follow_put(&self, "old/a.log.1", "3\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "3\n");
@@ -126,20 +109,20 @@ static void test_late_writer_in_another_folder(void **state) {
 /* A rotation moves all files of the chain: it is found under its new name, and read on there. */
 static void test_moves_on_while_it_rests(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
   uint64_t looks = follow_stat(&self, "looks");
   for (unsigned n = 1; n < 5; n++) {
     char from[32], to[32];
     snprintf(from, sizeof from, "in/a.log.%u", n);
     snprintf(to, sizeof to, "in/a.log.%u", n + 1);
-    move(&self, from, to);
-    put(&self, from, "another one\n");
+    follow_move(&self, from, to);
+    follow_put(&self, from, "another one\n");
     follow_run_for(&self, 300);
     assert_int_equal(follow_stat(&self, "resting"), 1);
   }
   assert_int_equal(follow_stat(&self, "looks"), looks); /* nothing was opened for it */
-  put(&self, "in/a.log.5", "2\n");
+  follow_put(&self, "in/a.log.5", "2\n");
   follow_until(&self, "1\n2\n");
   assert_true(follow_healthy(&self));
   follow_deinit(&self);
@@ -147,22 +130,22 @@ static void test_moves_on_while_it_rests(void **state) {
 
 static void test_grown_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
   follow_stop(&self);
-  move(&self, "in/a.log.1", "in/a.log.2");
-  put(&self, "in/a.log.2", "2\n");
-  put(&self, "in/a.log.1", "another one\n");
+  follow_move(&self, "in/a.log.1", "in/a.log.2");
+  follow_put(&self, "in/a.log.2", "2\n");
+  follow_put(&self, "in/a.log.1", "another one\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "2\n");
   assert_true(follow_healthy(&self));
   follow_stop(&self);
-  put(&self, "in/a.log.2", "3\n");
+  follow_put(&self, "in/a.log.2", "3\n");
   follow_start(&self, false);
   follow_until(&self, "3\n");
   follow_wait(&self, rests_again);
-  put(&self, "in/a.log.2", "4\n");
+  follow_put(&self, "in/a.log.2", "4\n");
   follow_until(&self, "3\n4\n");
   assert_true(follow_healthy(&self));
   follow_deinit(&self);
@@ -171,12 +154,12 @@ static void test_grown_while_down(void **state) {
 /* It is deleted, as a rotation does in the end, and another file has its name. */
 static void test_gone_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
   follow_stop(&self);
-  delete(&self, "in/a.log.1");
-  put(&self, "in/other", "another one\n");
-  move(&self, "in/other", "in/a.log.1");
+  follow_delete(&self, "in/a.log.1");
+  follow_put(&self, "in/other", "another one\n");
+  follow_move(&self, "in/other", "in/a.log.1");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
@@ -191,20 +174,20 @@ static void test_gone_while_down(void **state) {
 /* The same when it was read by a run that does not stay. */
 static void test_gone_after_once(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
-  put(&self, "in/a.log", "1\n");
+  follow_begin(&self, state, "in/a.log");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   follow_stop(&self);
-  put(&self, "in/a.log", "2\n");
-  move(&self, "in/a.log", "in/a.log.1");
-  put(&self, "in/a.log", "new\n");
+  follow_put(&self, "in/a.log", "2\n");
+  follow_move(&self, "in/a.log", "in/a.log.1");
+  follow_put(&self, "in/a.log", "new\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_string_equal(follow_text(&self), "2\nnew\n");
   follow_stop(&self);
-  delete(&self, "in/a.log.1");
-  put(&self, "in/a.log.1", "another one\n");
+  follow_delete(&self, "in/a.log.1");
+  follow_put(&self, "in/a.log.1", "another one\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
@@ -214,11 +197,11 @@ static void test_gone_after_once(void **state) {
 
 static void test_gone_is_forgotten(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
-  put(&self, "in/a.log", "new\n");
+  follow_put(&self, "in/a.log", "new\n");
   follow_until(&self, "1\nnew\n");
-  delete(&self, "in/a.log.1");
+  follow_delete(&self, "in/a.log.1");
   follow_wait(&self, has_one_file);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
   assert_true(follow_healthy(&self));
@@ -228,7 +211,7 @@ static void test_gone_is_forgotten(void **state) {
 /* Whatever takes its place is no log: shred writes noise, and it is not read. */
 static void test_overwritten_is_forgotten(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
   int fd = open(lc_test_path(self.test, "in/a.log.1"), O_WRONLY | O_CLOEXEC);
   assert_int_equal(write(fd, "noise\nnoise\n", 12), 12);
@@ -243,20 +226,20 @@ static void test_overwritten_is_forgotten(void **state) {
 /* Of the second generation: its key is not the one that its inode had first. */
 static void test_back_in_the_pattern(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
-  put(&self, "in/a.log", "longer than what follows\n");
+  follow_begin(&self, state, "in/a.log");
+  follow_put(&self, "in/a.log", "longer than what follows\n");
   follow_start(&self, false);
   follow_until(&self, "longer than what follows\n");
   assert_int_equal(truncate(lc_test_path(self.test, "in/a.log"), 0), 0);
-  put(&self, "in/a.log", "1\n");
+  follow_put(&self, "in/a.log", "1\n");
   follow_until(&self, "longer than what follows\n1\n");
-  move(&self, "in/a.log", "in/a.log.1");
+  follow_move(&self, "in/a.log", "in/a.log.1");
   follow_wait(&self, rests_again);
-  move(&self, "in/a.log.1", "in/a.log");
-  put(&self, "in/a.log", "2\n");
+  follow_move(&self, "in/a.log.1", "in/a.log");
+  follow_put(&self, "in/a.log", "2\n");
   follow_until(&self, "longer than what follows\n1\n2\n");
   follow_run_for(&self, 1500); /* committed: its end is not one any more */
-  put(&self, "in/a.log", "3\n");
+  follow_put(&self, "in/a.log", "3\n");
   follow_until(&self, "longer than what follows\n1\n2\n3\n");
   assert_int_equal(follow_stat(&self, "resting"), 0);
   assert_true(follow_healthy(&self));
@@ -265,21 +248,21 @@ static void test_back_in_the_pattern(void **state) {
 
 static void test_back_in_the_pattern_while_down(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   bring_to_rest(&self, "in/a.log.1");
   follow_stop(&self);
-  move(&self, "in/a.log.1", "in/a.log");
+  follow_move(&self, "in/a.log.1", "in/a.log");
   follow_start(&self, false);
-  put(&self, "in/a.log", "2\n");
+  follow_put(&self, "in/a.log", "2\n");
   follow_until(&self, "2\n");
   follow_run_for(&self, 1500);
-  put(&self, "in/a.log", "3\n");
+  follow_put(&self, "in/a.log", "3\n");
   follow_until(&self, "2\n3\n");
   assert_true(follow_healthy(&self));
   follow_stop(&self);
-  put(&self, "in/a.log", "4\n"); /* it was not at its end for good: what is gone now is counted */
-  move(&self, "in/a.log", "elsewhere");
-  put(&self, "in/a.log", "new\n");
+  follow_put(&self, "in/a.log", "4\n"); /* it was not at its end for good: what is gone now is counted */
+  follow_move(&self, "in/a.log", "elsewhere");
+  follow_put(&self, "in/a.log", "new\n");
   follow_start(&self, true);
   follow_wait_finished(&self);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 1);
@@ -290,15 +273,15 @@ static void test_back_in_the_pattern_while_down(void **state) {
 /* Read, and then replaced by a longer file while no descriptor was left for it: nothing of it was lost. */
 static void test_replaced_without_a_descriptor(void **state) {
   follow self;
-  begin(&self, state, "in/*.log");
+  follow_begin(&self, state, "in/*.log");
   self.options.max_open_files = 1;
-  put(&self, "in/a.log", "1\n");
+  follow_put(&self, "in/a.log", "1\n");
   follow_start(&self, false);
   follow_until(&self, "1\n");
-  put(&self, "in/b.log", "b\n");
+  follow_put(&self, "in/b.log", "b\n");
   follow_until(&self, "1\nb\n");
-  put(&self, "in/new", "longer\n");
-  move(&self, "in/new", "in/a.log");
+  follow_put(&self, "in/new", "longer\n");
+  follow_move(&self, "in/new", "in/a.log");
   follow_until(&self, "1\nb\nlonger\n");
   follow_wait(&self, has_two_files);
   assert_int_equal(follow_stat(&self, "abandoned_files"), 0);
@@ -309,13 +292,13 @@ static void test_replaced_without_a_descriptor(void **state) {
 /* The end of the block is the end of the file: nothing tells that the line is not to go on but the wait. */
 static void test_unfinished_line_of_a_whole_block(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   char *text = malloc(LC_FILE_MAX_LINE_DEFAULT);
   memset(text, 'x', LC_FILE_MAX_LINE_DEFAULT);
   lc_test_write(self.test, "in/a.log", text, LC_FILE_MAX_LINE_DEFAULT);
   follow_start(&self, false);
   follow_wait(&self, has_one_file);
-  move(&self, "in/a.log", "in/a.log.1");
+  follow_move(&self, "in/a.log", "in/a.log.1");
   follow_until_count(&self, 1);
   follow_wait(&self, rests_settled);
   follow_stop(&self);
@@ -339,21 +322,21 @@ static bool only_those_that_exist(follow *self) {
 
 static void test_many_rotations(void **state) {
   follow self;
-  begin(&self, state, "in/a.log");
+  follow_begin(&self, state, "in/a.log");
   self.options.rotated_wait_ns = 5 * LC_MILLISECOND;
   follow_start(&self, false);
   char name[32], text[32];
   for (uint32_t n = 0; n < ROTATIONS; n++) {
     snprintf(text, sizeof text, "%u\n", n);
-    put(&self, "in/a.log", text);
+    follow_put(&self, "in/a.log", text);
     follow_until_count(&self, n + 1);
     if (n > KEPT && n % 50 == 0) follow_wait(&self, only_those_that_exist); /* it does not wait for the end to forget */
     if (n + 1 == ROTATIONS) break;
     snprintf(name, sizeof name, "in/a.log.%u", n);
-    move(&self, "in/a.log", name);
+    follow_move(&self, "in/a.log", name);
     if (n < KEPT) continue;
     snprintf(name, sizeof name, "in/a.log.%u", n - KEPT);
-    delete(&self, name);
+    follow_delete(&self, name);
   }
   follow_wait(&self, only_those_that_exist);
   assert_true(follow_healthy(&self));
