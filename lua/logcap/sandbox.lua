@@ -118,9 +118,9 @@ local function make_require(env, builtin, roots)
     if loaded[key] ~= nil then return loaded[key] end
     if busy[key] then error(format("module %q requires itself", name), 2) end
     local path, text = read_module(name, root)
+    roots["@" .. path] = root -- also of one that does not compile: it may be watched
     local chunk, err = load(text, "@" .. path, "t", env)
     if not chunk then error(err, 0) end
-    roots["@" .. path] = root
     busy[key] = true
     local ok, value = pcall(chunk, name)
     busy[key] = nil

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/app.h"
 #include "base/clock.h"
@@ -35,6 +36,7 @@ struct lc_reloader {
   /* The thread's, until it is joined. */
   lc_generation *generation;
   lc_error error;
+  lc_buf tried; /* owned: paths of the files that a load which failed had read, each with a NUL */
   int rc;
   int64_t began_ns, load_ns;
   int64_t prepared_since_ns; /* first try to exchange the generations */
@@ -83,7 +85,10 @@ static void finish(lc_reloader *self, int rc, const lc_error *error, int64_t swi
 
 static void on_again(uv_timer_t *timer);
 
+static void watch_file(void *arg, const char *path) { lc_watch_add(arg, path); }
+
 static void drop_generation(lc_reloader *self) {
+  lc_generation_each_file(self->generation, watch_file, self->app->watch);
   lc_generation_destroy(self->generation);
   self->generation = NULL;
 }
@@ -132,11 +137,13 @@ static void on_again(uv_timer_t *timer) { try_exchange(timer->data); }
 
 /* --- loading --- */
 
+static void note_tried(void *arg, const char *path) { (void)lc_buf_add(arg, path, strlen(path) + 1); }
+
 static void load(void *arg) {
   lc_reloader *self = arg;
   const lc_cli *cli = self->app->cli;
   const lc_generation_options options = {.allow = cli->allow, .n_allow = cli->n_allow, .loop = &self->app->loop,
-                                         .cancel = &self->cancelled};
+                                         .cancel = &self->cancelled, .tried = note_tried, .arg = &self->tried};
   int64_t began_ns = lc_clock_mono();
   self->rc = lc_generation_load(cli->files, cli->n_files, self->app->registry, &options, &self->generation,
                                 &self->error);
@@ -152,9 +159,13 @@ static void on_loaded(uv_async_t *async) {
   if (self->rc == 0) {
     self->prepared_since_ns = lc_clock_mono();
     try_exchange(self);
-  } else {
-    finish(self, self->rc, &self->error, 0);
+    return;
   }
+  for (size_t at = 0; at < self->tried.len; at += strlen(self->tried.data + at) + 1) {
+    lc_watch_add(self->app->watch, self->tried.data + at);
+  }
+  lc_buf_free(&self->tried);
+  finish(self, self->rc, &self->error, 0);
 }
 
 static void start_load(lc_reloader *self) {
@@ -213,7 +224,10 @@ static void close_reloader(lc_resource *res) {
   uv_close((uv_handle_t *)&self->again, handle_gone);
 }
 
-static void destroy_reloader(lc_resource *res) { free(res); }
+static void destroy_reloader(lc_resource *res) {
+  lc_buf_free(&((lc_reloader *)res)->tried);
+  free(res);
+}
 
 static int reloader_stats(lc_resource *res, lc_buf *ret) {
   const lc_reload_stats *stats = &((const lc_reloader *)res)->stats;

@@ -156,6 +156,10 @@ static void each_file(void *arg, const char *path) {
   free(real);
 }
 
+void lc_watch_add(lc_watch *self, const char *path) {
+  if (self != NULL) each_file(self, path);
+}
+
 void lc_watch_renew(lc_watch *self, lc_generation *generation) {
   if (self == NULL) return;
   for (uint32_t i = 0; i < self->n_folders; i++) self->folders[i].used = false;

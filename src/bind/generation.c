@@ -176,6 +176,9 @@ int lc_generation_load(const char *const *files, size_t n, lc_registry *registry
   }
   if (rc == 0) rc = check_open(generation, error);
   if (rc != 0) {
+    if (options->tried != NULL && generation->state != NULL) {
+      lc_state_each_file(generation->state, options->tried, options->arg);
+    }
     lc_generation_destroy(generation);
     return rc;
   }

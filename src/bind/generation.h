@@ -38,6 +38,8 @@ typedef struct lc_generation_options {
   uv_loop_t *loop; /* whose pool closes the Lua state at its end; NULL: it is closed on the spot */
   int64_t load_ns; /* how long one file may take to load; 0: what the files say, or 10 seconds */
   const _Atomic bool *cancel; /* borrowed while it loads: set by another thread, it ends with an error; NULL: none */
+  void (*tried)(void *arg, const char *path); /* when it fails, called for each file that it had read; may be NULL */
+  void *arg;
   const lc_generation_doubles *doubles; /* borrowed while it loads; NULL: none */
 } lc_generation_options;
 
