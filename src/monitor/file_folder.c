@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-#define TRIES_MAX 10
+#define TRIES_MAX 30
 #define TICK_NS (20 * LC_MILLISECOND) /* a file system's times are no finer than the kernel's tick */
 
 typedef struct folder_entry {

@@ -53,7 +53,7 @@ typedef struct renamer {
 static void *rename_all_the_time(void *arg) {
   renamer *self = arg;
   for (unsigned i = 0; !atomic_load(&self->ended); i++) {
-    const struct timespec pause = {0, 200000};
+    const struct timespec pause = {0, 1000000};
     if (rename(self->names[i % 2], self->names[(i + 1) % 2]) != 0) abort();
     (void)nanosleep(&pause, NULL);
   }
