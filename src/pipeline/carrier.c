@@ -210,6 +210,5 @@ void lc_feed_deliver(lc_feed *feed, lc_carrier *carrier, lc_batch *batches) {
     lc_pipeline_enqueue(pipeline, batch, carrier->graph);
   }
   lc_graph_release(carrier->graph);
-  lc_pipeline_pump(pipeline);
-  lc_engine_wake(pipeline->engine);
+  lc_engine_wake(pipeline->engine); /* the loop's stages have their turn when the next read job is under way */
 }
