@@ -24,7 +24,7 @@
 #include "monitor/file_source.h"
 
 #define LC_FILE_JOBS 4u             /* read jobs under way at a time */
-#define LC_FILE_TRAIN 8u            /* batches of a job: a hand-over of 2 MiB costs little, and is cached when written */
+#define LC_FILE_TRAIN 8u            /* batches of a job: a hand-over of 2 MiB is still cached when it is written */
 #define LC_FILE_JOB_BYTES (16u << 20)
 #define LC_FILE_WORTH_WAITING (1u << 20) /* with so much to read it pays to wait for the sink and write in the job */
 #define LC_FILE_JOB_FILES 1024u     /* small files of a job */
