@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-#define TRIES_MAX 30
+#define READINGS_MAX 32u /* of a folder that changes all the time, however many files are looked for in it */
 #define TICK_NS (20 * LC_MILLISECOND) /* a file system's times are no finer than the kernel's tick */
 
 typedef struct folder_entry {
@@ -19,11 +19,12 @@ typedef struct folder_entry {
 
 struct lc_file_folder {
   char *folder;          /* owned */
-  folder_entry *entries; /* owned; sorted by id */
+  folder_entry *entries; /* owned; sorted by id; a file that was renamed between two readings has several */
   size_t n, cap;
+  unsigned readings;
   char *names; /* owned */
   size_t names_len, names_cap;
-  int64_t changed_ns; /* when the folder had changed last, before it was read */
+  int64_t changed_ns; /* when the folder had changed last, before it was read the last time */
   bool young;         /* so shortly before that the next change may have the same time */
 };
 
@@ -74,8 +75,27 @@ static bool still_holds(const lc_file_folder *list) {
   return !list->young && list->changed_ns == changed_ns(list->folder);
 }
 
-/* Reads all names. 0 or errno. */
+/* The first entry of an id among the first `n`, or where it would stand. */
+static size_t place_of(const lc_file_folder *list, size_t n, lc_file_id id) {
+  size_t low = 0;
+  while (n > low) {
+    size_t middle = low + (n - low) / 2;
+    if (compare_entries(&list->entries[middle], &id) < 0) low = middle + 1;
+    else n = middle;
+  }
+  return low;
+}
+
+static bool is_listed(const lc_file_folder *list, size_t n, lc_file_id id, const char *name) {
+  for (size_t i = place_of(list, n, id); i < n && lc_file_id_equal(list->entries[i].id, id); i++) {
+    if (strcmp(list->names + list->entries[i].name, name) == 0) return true;
+  }
+  return false;
+}
+
+/* Adds the names that are not listed yet. 0 or errno. */
 static int fill(lc_file_folder *list, DIR *folder) {
+  size_t listed = list->n;
   for (;;) {
     errno = 0;
     struct dirent *entry = readdir(folder);
@@ -83,27 +103,32 @@ static int fill(lc_file_folder *list, DIR *folder) {
     if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN) continue;
     lc_file_stat found;
     if (lc_file_stat_at(dirfd(folder), entry->d_name, &found) != 0 || !found.regular) continue;
+    if (is_listed(list, listed, found.id, entry->d_name)) continue;
     if (!add_entry(list, found.id, entry->d_name)) return ENOMEM;
   }
+}
+
+/* 0 or errno. */
+static int read_names(lc_file_folder *list) {
+  list->readings++;
+  list->changed_ns = changed_ns(list->folder);
+  list->young = lc_clock_wall() - list->changed_ns < TICK_NS;
+  DIR *stream = opendir(list->folder);
+  int rc = stream == NULL ? errno : fill(list, stream);
+  if (stream != NULL) closedir(stream);
+  if (list->n > 1) qsort(list->entries, list->n, sizeof *list->entries, compare_entries);
+  return rc;
 }
 
 static int open_list(const char *folder, size_t len, lc_file_folder **ret) {
   lc_file_folder *list = calloc(1, sizeof *list);
   if (list == NULL) return ENOMEM;
   list->folder = strndup(folder, len);
-  int rc = list->folder == NULL ? ENOMEM : 0;
-  if (rc == 0) {
-    list->changed_ns = changed_ns(list->folder);
-    list->young = lc_clock_wall() - list->changed_ns < TICK_NS;
-    DIR *stream = opendir(list->folder);
-    rc = stream == NULL ? errno : fill(list, stream);
-    if (stream != NULL) closedir(stream);
-  }
+  int rc = list->folder == NULL ? ENOMEM : read_names(list);
   if (rc != 0) {
     lc_file_folder_free(list);
     return rc;
   }
-  if (list->n > 1) qsort(list->entries, list->n, sizeof *list->entries, compare_entries);
   *ret = list;
   return 0;
 }
@@ -114,22 +139,20 @@ static int failed(int sys, int *ret_errno) {
   return sys == ENOMEM ? LC_ENOMEM : LC_ESYS;
 }
 
-/* Under which name of the list the file is; checked, as the list may be old. 0, LC_ENOENT, LC_ENOMEM. */
+/* Under which of its listed names the file is now. 0, LC_ENOENT, LC_ENOMEM. */
 static int look_up(const lc_file_folder *list, lc_file_id id, char **ret_path) {
-  if (list->n == 0) return LC_ENOENT;
-  const folder_entry *entry = bsearch(&id, list->entries, list->n, sizeof *list->entries, compare_entries);
-  if (entry == NULL) return LC_ENOENT;
-  const char *name = list->names + entry->name;
-  size_t len = strlen(list->folder);
-  char *found = malloc(len + strlen(name) + 1);
-  if (found == NULL) return LC_ENOMEM;
-  (void)stpcpy(stpcpy(found, list->folder), name);
-  lc_file_stat now;
-  if (lc_file_stat_at(AT_FDCWD, found, &now) == 0 && lc_file_id_equal(now.id, id)) {
-    *ret_path = found;
-    return 0;
+  for (size_t i = place_of(list, list->n, id); i < list->n && lc_file_id_equal(list->entries[i].id, id); i++) {
+    const char *name = list->names + list->entries[i].name;
+    char *found = malloc(strlen(list->folder) + strlen(name) + 1);
+    if (found == NULL) return LC_ENOMEM;
+    (void)stpcpy(stpcpy(found, list->folder), name);
+    lc_file_stat now;
+    if (lc_file_stat_at(AT_FDCWD, found, &now) == 0 && lc_file_id_equal(now.id, id)) {
+      *ret_path = found;
+      return 0;
+    }
+    free(found);
   }
-  free(found);
   return LC_ENOENT;
 }
 
@@ -141,15 +164,15 @@ int lc_file_folder_find(lc_file_folder **list, const char *path, lc_file_id id, 
     lc_file_folder_free(*list);
     *list = NULL;
   }
-  for (int tries = 0;; tries++) {
-    if (*list == NULL) {
-      int sys = open_list(path, len, list);
-      if (sys != 0) return failed(sys, ret_errno);
-    }
+  if (*list == NULL) {
+    int sys = open_list(path, len, list);
+    if (sys != 0) return failed(sys, ret_errno);
+  }
+  for (;;) {
     int rc = look_up(*list, id, ret_path);
     if (rc == LC_ENOMEM) return failed(ENOMEM, ret_errno);
-    if (rc == 0 || tries == TRIES_MAX || still_holds(*list)) return rc;
-    lc_file_folder_free(*list); /* it may have been missed: gone from under one name, not yet under the next */
-    *list = NULL;
+    if (rc == 0 || (*list)->readings == READINGS_MAX || still_holds(*list)) return rc;
+    int sys = read_names(*list); /* it may have been missed: gone from under one name, not yet under the next */
+    if (sys != 0) return failed(sys, ret_errno);
   }
 }

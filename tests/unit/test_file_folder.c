@@ -87,10 +87,43 @@ static void test_renamed_all_the_time(void **state) {
   assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
+/* However many are asked for, a folder that changes all the time is not read for each of them. */
+static void test_many_that_are_gone(void **state) {
+  lc_test *test = *state;
+  renamer self = {.ended = false};
+  pthread_t thread;
+  struct timespec began, ended;
+  snprintf(self.names[0], sizeof self.names[0], "%s/a", test->dir);
+  snprintf(self.names[1], sizeof self.names[1], "%s/b", test->dir);
+  lc_test_write(test, "a", "1", 1);
+  for (int i = 0; i < 1000; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "other-%d", i);
+    lc_test_write(test, name, "1", 1);
+  }
+  lc_file_id gone = id_of(self.names[0]), there = gone;
+  assert_int_equal(pthread_create(&thread, NULL, rename_all_the_time, &self), 0);
+  lc_file_folder *list = NULL;
+  assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began), 0);
+  for (int i = 0; i < 5000; i++) { /* read for each of them it takes a minute */
+    char *found = NULL;
+    int error = 0;
+    gone.birth_ns = i;
+    assert_int_equal(lc_file_folder_find(&list, self.names[0], gone, &found, &error), LC_ENOENT);
+  }
+  assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended), 0);
+  assert_true(ended.tv_sec - began.tv_sec < 10);
+  atomic_store(&self.ended, true);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  expect_found(&list, self.names[0], there, NULL); /* both of its names are listed */
+  lc_file_folder_free(list);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       lc_test_case(test_renamed_and_made_since_the_list),
       lc_test_case(test_renamed_all_the_time),
+      lc_test_case(test_many_that_are_gone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
