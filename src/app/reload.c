@@ -85,10 +85,7 @@ static void finish(lc_reloader *self, int rc, const lc_error *error, int64_t swi
 
 static void on_again(uv_timer_t *timer);
 
-static void watch_file(void *arg, const char *path) { lc_watch_add(arg, path); }
-
 static void drop_generation(lc_reloader *self) {
-  lc_generation_each_file(self->generation, watch_file, self->app->watch);
   lc_generation_destroy(self->generation);
   self->generation = NULL;
 }
@@ -111,6 +108,8 @@ static void exchange(lc_reloader *self, lc_reload *reload, lc_services_plan *ser
   lc_watch_renew(app->watch, app->generation);
 }
 
+static void watch_file(void *arg, const char *path) { lc_watch_add(arg, path); }
+
 /* Exchanges them, or says why not, or tries again when something of an earlier generation is still closing. */
 static void try_exchange(lc_reloader *self) {
   size_t n = 0;
@@ -128,8 +127,12 @@ static void try_exchange(lc_reloader *self) {
     rc = lc_services_prepare(self->app, self->generation, &services, &error);
     if (rc != 0) lc_reload_cancel(reload);
   }
-  if (rc == 0) exchange(self, reload, &services);
-  else drop_generation(self);
+  if (rc == 0) {
+    exchange(self, reload, &services);
+  } else {
+    lc_generation_each_file(self->generation, watch_file, self->app->watch);
+    drop_generation(self);
+  }
   finish(self, rc, &error, lc_clock_mono() - now_ns);
 }
 
