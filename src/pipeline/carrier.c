@@ -128,7 +128,7 @@ static void account(lc_carrier *carrier) {
 
 /* The cursors move over what was written on the spot in the turn of the loop in which the sink shows it: what is left
  * of these batches may wait in the queue for long, and a commit meanwhile must find both or neither. */
-static void pass_written(lc_edge *edge, const lc_batch *batches) {
+static void pass_written(const lc_edge *edge, const lc_batch *batches) {
   for (const lc_batch *batch = batches; batch != NULL; batch = batch->next) {
     for (uint32_t i = 0; i < batch->n_ranges; i++) {
       const lc_range *range = &batch->ranges[i];

@@ -1,7 +1,6 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "pipeline/inside.h"
 
 /* The pipeline's side of a delivery. It lives until the cursors have passed all its ranges. */
