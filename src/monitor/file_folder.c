@@ -70,6 +70,8 @@ static int64_t changed_ns(const char *folder) {
   return stat(folder, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * LC_SECOND + st.st_mtim.tv_nsec : -1;
 }
 
+static bool is_young(int64_t changed) { return lc_clock_wall() - changed < TICK_NS; }
+
 /* Whether the list still says what is there: files are renamed while it is made, and afterwards. */
 static bool still_holds(const lc_file_folder *list) {
   return !list->young && list->changed_ns == changed_ns(list->folder);
@@ -112,7 +114,7 @@ static int fill(lc_file_folder *list, DIR *folder) {
 static int read_names(lc_file_folder *list) {
   list->readings++;
   list->changed_ns = changed_ns(list->folder);
-  list->young = lc_clock_wall() - list->changed_ns < TICK_NS;
+  list->young = is_young(list->changed_ns);
   DIR *stream = opendir(list->folder);
   int rc = stream == NULL ? errno : fill(list, stream);
   if (stream != NULL) closedir(stream);
@@ -171,7 +173,8 @@ int lc_file_folder_find(lc_file_folder **list, const char *path, lc_file_id id, 
   for (;;) {
     int rc = look_up(*list, id, ret_path);
     if (rc == LC_ENOMEM) return failed(ENOMEM, ret_errno);
-    if (rc == 0 || (*list)->readings == READINGS_MAX || still_holds(*list)) return rc;
+    if (rc == 0 || still_holds(*list)) return rc;
+    if ((*list)->readings >= READINGS_MAX && is_young(changed_ns((*list)->folder))) return rc; /* it never rests */
     int sys = read_names(*list); /* it may have been missed: gone from under one name, not yet under the next */
     if (sys != 0) return failed(sys, ret_errno);
   }
