@@ -1,9 +1,9 @@
 /* What a Lua function sees of a record: a window on the record in hand, shared with Lua through its FFI.
  *
- * In Lua a record is a struct value that holds only a serial number (lua/logcap/record.lua); each use passes it to one
+ * In Lua a record is a pointer whose address is only a serial number (lua/logcap/record.lua); each use passes it to one
  * of the functions here, which compare it to the serial of the record in hand. A value that was kept past its record
- * finds another serial and raises. Scripts never see a pointer. Each change of a record is one call, so that an
- * interruption of Lua code finds it done or not begun.
+ * finds another serial and raises. Each change of a record is one call, so that an interruption of Lua code finds it
+ * done or not begun.
  *
  * The struct is mirrored in lua/logcap/record.lua: change both.
  *
