@@ -68,6 +68,12 @@ typedef struct lc_stored_output {
 int lc_store_each_source(lc_store *store, uint32_t monitor_id,
                          int (*each)(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns),
                          void *arg, lc_error *error) LC_CHECK;
+/* The same with their cursors: each call has one cursor, or NULL for a source without any; those of a source follow one
+ * another. One statement: a store of 10,000 sources is read in a few milliseconds. */
+int lc_store_each_known(lc_store *store, uint32_t monitor_id,
+                        int (*each)(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns,
+                                    uint32_t sink_id, const lc_stored_cursor *cursor),
+                        void *arg, lc_error *error) LC_CHECK;
 /* Looks one source up by its key: *ret_id is 0 when there is none. */
 int lc_store_find_source(lc_store *store, uint32_t monitor_id, const char *key, uint64_t *ret_id, lc_error *error)
     LC_CHECK;

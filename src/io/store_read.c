@@ -148,6 +148,25 @@ static bool read_output(reader *r, uint32_t sink_id, lc_stored_output *ret) {
   return r->rc == SQLITE_OK;
 }
 
+int lc_store_each_known(lc_store *store, uint32_t monitor_id,
+                        int (*each)(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns,
+                                    uint32_t sink_id, const lc_stored_cursor *cursor),
+                        void *arg, lc_error *error) {
+  reader r;
+  reader_begin(&r, store, LC_SQL_EACH_KNOWN);
+  reader_bind(&r, 1, monitor_id);
+  int result = 0;
+  while (result == 0 && reader_next(&r)) {
+    const char *key = reader_text(&r, 4, true), *name = reader_text(&r, 5, true);
+    bool has_cursor = sqlite3_column_type(r.statement, 7) != SQLITE_NULL;
+    lc_stored_cursor cursor;
+    if (r.rc != SQLITE_OK || (has_cursor && !read_cursor(&r, &cursor))) break;
+    result = each(arg, reader_number(&r, 0), key, name, (int64_t)reader_number(&r, 6), (uint32_t)reader_number(&r, 7),
+                  has_cursor ? &cursor : NULL);
+  }
+  return reader_end(&r, result, "read the sources", error);
+}
+
 int lc_store_each_output(lc_store *store, uint32_t sink_id, int (*each)(void *arg, const lc_stored_output *output),
                          void *arg, lc_error *error) {
   reader r;

@@ -56,6 +56,8 @@ static const char *const statement_sql[LC_SQL_STATEMENTS] = {
     [LC_SQL_EACH_ACTIVE] = "SELECT source, position, mark, state, monitor, name FROM cursor JOIN source ON id = source"
                            " WHERE sink = ?1 AND state = 0",
     [LC_SQL_EACH_CURSOR] = "SELECT sink, position, mark, state FROM cursor WHERE source = ?1",
+    [LC_SQL_EACH_KNOWN] = "SELECT id, position, mark, state, key, name, seen, sink FROM source"
+                          " LEFT JOIN cursor ON source = id WHERE monitor = ?1",
     [LC_SQL_EACH_OUTPUT] =
         "SELECT output.id, path, pending, inode, birth, device, made, closed, length, tail_hash, tail_len"
         " FROM output LEFT JOIN length ON length.output = output.id WHERE sink = ?1 ORDER BY output.id",

@@ -14,7 +14,7 @@
 #define POLL_INTERVAL LC_SECOND
 #define POLL_REST 200       /* polling: 0.5 % at most */
 #define JOB_SCANS 64u       /* folders in one job, and about */
-#define JOB_NAMES 8192u     /* names: what is told at once must not keep the loop long */
+#define JOB_NAMES 8192u     /* names: what is gone is told at once, and must not keep the loop long */
 #define NAMES_MAX 4096u     /* to be looked at one by one; more: the whole folder */
 #define FIRST_SCAN_TRIES 8u /* the first scan waits so long for folders that cannot be read */
 
@@ -128,16 +128,27 @@ static void close_handles(lc_discovery *d);
 static void on_quiet(lc_discovery *d);
 static void set_timer(lc_discovery *d);
 
-static void after_job(uv_work_t *request, int status) {
-  lc_discovery_job *job = request->data;
-  lc_discovery *d = job->discovery;
-  (void)status; /* cancelled only by the close */
-  if (!d->closing) lc_discovery_apply(d, job);
+/* Tells what the job saw, a turn of the loop at a time. */
+static void on_turn(uv_idle_t *turns) {
+  lc_discovery *d = turns->data;
+  lc_discovery_job *job = d->job;
+  if (!d->closing && !lc_discovery_apply(d, job)) {
+    (void)uv_idle_start(&d->turns, on_turn); /* cannot fail: there is a callback */
+    return;
+  }
+  (void)uv_idle_stop(&d->turns);
   d->cost_ns += job->cost_ns;
   d->job = NULL; /* only now: a close that comes from a callback waits for the job to be done with */
   free_job(job);
   if (d->closing) close_handles(d);
   else lc_discovery_kick(d);
+}
+
+static void after_job(uv_work_t *request, int status) {
+  lc_discovery_job *job = request->data;
+  (void)status; /* cancelled only by the close */
+  job->seen = true;
+  on_turn(&job->discovery->turns);
 }
 
 static void give_to_job(lc_discovery *d, lc_discovery_job *job, lc_dir *dir) {
@@ -328,13 +339,14 @@ int lc_discovery_create(const lc_discovery_options *options, uv_loop_t *loop, co
   d->states = calloc(d->patterns.n_words, sizeof *d->states);
   rc = d->states == NULL ? LC_ENOMEM : lc_tree_init(&d->tree);
   if (rc == 0 && add_root(d) == NULL) rc = LC_ENOMEM;
-  if (rc == 0) rc = uv_timer_init(loop, &d->timer); /* returns 0 */
+  if (rc == 0) rc = uv_timer_init(loop, &d->timer); /* returns 0, as does the next one */
+  if (rc == 0) rc = uv_idle_init(loop, &d->turns);
   if (rc != 0) {
     (void)lc_error_set(error, LC_ENOMEM, "out of memory");
     goto failed;
   }
-  d->timer.data = d;
-  d->n_open = 1;
+  d->timer.data = d->turns.data = d;
+  d->n_open = 2;
   *ret = d;
   return 0;
 failed:
@@ -358,7 +370,7 @@ static void one_closed(lc_discovery *d) {
   if (closed != NULL) closed(arg);
 }
 
-static void on_timer_closed(uv_handle_t *handle) {
+static void on_handle_closed(uv_handle_t *handle) {
   one_closed(handle->data);
 }
 static void on_inotify_closed(void *arg) {
@@ -377,7 +389,8 @@ static void close_handles(lc_discovery *d) {
   lc_escapes_free(d->escapes);
   d->leaving = d->escapes = NULL;
   if (d->inotify != NULL) lc_inotify_close(d->inotify, on_inotify_closed, d);
-  uv_close((uv_handle_t *)&d->timer, on_timer_closed);
+  uv_close((uv_handle_t *)&d->timer, on_handle_closed);
+  uv_close((uv_handle_t *)&d->turns, on_handle_closed);
 }
 
 void lc_discovery_close(lc_discovery *d, void (*closed)(void *arg)) {
@@ -389,6 +402,7 @@ void lc_discovery_close(lc_discovery *d, void (*closed)(void *arg)) {
     close_handles(d);
     return;
   }
+  if (d->job->seen) return; /* called back by what is told, or before the next turn */
   atomic_store(&d->job->stop, true);
   (void)uv_cancel((uv_req_t *)&d->job->request); /* when it runs already, it ends after the folder in hand */
 }

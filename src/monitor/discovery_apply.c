@@ -1,5 +1,6 @@
 /* What a job saw is compared with what is known, and the differences are told: first what is gone, of all folders, then
- * what is there, so that a rename is seen as one.
+ * what is there, so that a rename is seen as one. Thousands of files take several turns of the loop; what happens in
+ * between is gathered for the next job, as it is while a job runs.
  *
  * Callbacks may ask for the close; then nothing more is told. */
 #include <errno.h>
@@ -11,6 +12,8 @@
 
 #define RETRY_FIRST (100 * LC_MILLISECOND)
 #define RETRY_DOUBLINGS 6u
+#define TURN (2 * LC_MILLISECOND)
+#define TURN_NAMES 32u /* are told between two looks at the clock */
 
 static void tell_found(lc_discovery *d, const lc_entry *entry) {
   if (d->closing) return;
@@ -261,21 +264,31 @@ static void take_dir(lc_discovery *d, const lc_scan *scan, const char *name, con
   if (is_new || scan->asked != NULL) lc_discovery_want(d, child);
 }
 
-static void take(lc_discovery *d, const lc_scan *scan) {
+static void take_name(lc_discovery *d, const lc_scan *scan, const lc_scan_name *seen) {
   lc_dir *dir = scan->dir;
-  take_watch(d, dir, scan);
-  bool known = true;
-  dir->scanned = true;
-  for (uint32_t i = 0; i < scan->n_names && !d->closing; i++) {
-    const lc_scan_name *seen = &scan->names[i];
-    const char *name = scan->text.data + seen->name;
-    if (seen->kind == LC_NAME_UNKNOWN) note_failure(d, dir, name, seen->error);
-    else if (seen->kind == LC_NAME_DESCEND) take_dir(d, scan, name, seen);
-    else if (seen->kind == LC_NAME_FILE) take_file(d, dir, name, seen);
-    else if (seen->kind != LC_NAME_ABSENT) take_skipped(d, dir, name, seen);
-    known = known && seen->kind != LC_NAME_UNKNOWN;
+  const char *name = scan->text.data + seen->name;
+  if (seen->kind == LC_NAME_UNKNOWN) note_failure(d, dir, name, seen->error);
+  else if (seen->kind == LC_NAME_DESCEND) take_dir(d, scan, name, seen);
+  else if (seen->kind == LC_NAME_FILE) take_file(d, dir, name, seen);
+  else if (seen->kind != LC_NAME_ABSENT) take_skipped(d, dir, name, seen);
+}
+
+/* The scan at job->at, from the name at job->at_name on. False: the turn is over before its last name. */
+static bool take(lc_discovery *d, lc_discovery_job *job, int64_t turn_ends_ns) {
+  const lc_scan *scan = &job->scans[job->at];
+  if (job->at_name == 0) {
+    take_watch(d, scan->dir, scan);
+    scan->dir->scanned = true;
+    job->all_known = true;
   }
-  if (known && scan->whole) note_success(dir);
+  while (job->at_name < scan->n_names && !d->closing) {
+    const lc_scan_name *seen = &scan->names[job->at_name++];
+    take_name(d, scan, seen);
+    job->all_known = job->all_known && seen->kind != LC_NAME_UNKNOWN;
+    if (job->at_name % TURN_NAMES == 0 && lc_clock_mono() >= turn_ends_ns) return false;
+  }
+  if (job->all_known && scan->whole) note_success(scan->dir);
+  return true;
 }
 
 /* Whether there were events before the watch could be told whose it is. */
@@ -300,8 +313,7 @@ static void take_strays(lc_discovery *d, const lc_scan *scan) {
   }
 }
 
-void lc_discovery_apply(lc_discovery *d, lc_discovery_job *job) {
-  d->round++;
+static void take_out_gone(lc_discovery *d, const lc_discovery_job *job) {
   for (uint32_t i = 0; i < job->n; i++) {
     const lc_scan *scan = &job->scans[i];
     if (scan->dir->dead) continue;
@@ -309,13 +321,21 @@ void lc_discovery_apply(lc_discovery *d, lc_discovery_job *job) {
     else prune(d, scan);
   }
   lc_escapes_tell(d, job->escapes);
-  for (uint32_t i = 0; i < job->n; i++) {
-    const lc_scan *scan = &job->scans[i];
+}
+
+bool lc_discovery_apply(lc_discovery *d, lc_discovery_job *job) {
+  int64_t turn_ends_ns = lc_clock_mono() + TURN;
+  d->round++;
+  if (!job->told_gone) take_out_gone(d, job);
+  job->told_gone = true;
+  for (; job->at < job->n; job->at++, job->at_name = 0) {
+    const lc_scan *scan = &job->scans[job->at];
     if (scan->dir->dead || scan->error != 0) continue;
-    take(d, scan);
+    if (!take(d, job, turn_ends_ns)) return false;
     if (!scan->dir->dead) take_strays(d, scan);
   }
   d->n_strays = 0;
   d->stats.scans += job->n;
   lc_tree_bury(&d->tree);
+  return true;
 }

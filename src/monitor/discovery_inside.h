@@ -23,6 +23,10 @@ typedef struct lc_discovery_job {
   uv_work_t request;
   struct lc_discovery *discovery;
   int64_t cost_ns;   /* CPU time */
+  bool seen;         /* it has run: what it saw is being told, in turns */
+  bool told_gone;    /* what is gone was told */
+  bool all_known;    /* of the scan in hand: each name could be looked at */
+  uint32_t at, at_name; /* which scan and name is told next */
   _Atomic bool stop; /* closing: what is not begun is left undone */
   lc_escape *escapes; /* owned */
   uint32_t n;
@@ -38,6 +42,7 @@ struct lc_discovery {
   uv_loop_t *loop;
   lc_inotify *inotify; /* NULL: none could be had; all folders are polled */
   uv_timer_t timer;
+  uv_idle_t turns; /* active while more is to be told of what a job saw */
   lc_tree tree;
   uint64_t *states;                                            /* owned; scratch */
   char path[LC_DISCOVERY_PATH], other_path[LC_DISCOVERY_PATH]; /* scratch */
@@ -58,7 +63,7 @@ struct lc_discovery {
   int strays[LC_DISCOVERY_STRAYS]; /* watches that had events before their job was back */
   uint32_t n_strays;               /* one more than fit: any watch may be one */
   void (*closed)(void *arg);
-  unsigned n_open; /* not closed yet: the timer, inotify */
+  unsigned n_open; /* not closed yet: the timer, the turns, inotify */
   struct {
     uint64_t scans, sweeps, failed, overflows, aliases, skipped[LC_NAME_KINDS];
   } stats;
@@ -76,8 +81,8 @@ void lc_discovery_kick(lc_discovery *d);
 
 /* Sets the watch of a folder or file; ends the former one when nobody else needs it. */
 void lc_discovery_watch(lc_discovery *d, lc_watcher *watcher, int wd);
-/* Compares and tells. */
-void lc_discovery_apply(lc_discovery *d, lc_discovery_job *job);
+/* Compares and tells, for a turn. True: nothing is left to tell. */
+bool lc_discovery_apply(lc_discovery *d, lc_discovery_job *job);
 /* Tells that a file was written to, under the name by which it is known; once in a round. */
 void lc_discovery_changed(lc_discovery *d, lc_entry *entry);
 

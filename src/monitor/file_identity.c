@@ -26,18 +26,16 @@ void lc_file_key(lc_file_id id, uint32_t generation, char ret[LC_FILE_KEY_TEXT])
 }
 
 bool lc_file_key_parse(const char *key, lc_file_id *ret_id, uint32_t *ret_generation) {
-  lc_file_id id;
-  uint32_t generation = 0;
-  int end = 0;
-  if (sscanf(key, "%" SCNu64 ":%" SCNd64 "%n", &id.inode, &id.birth_ns, &end) != 2) return false;
-  if (key[end] == ':') {
-    int more = 0;
-    if (sscanf(key + end, ":%" SCNu32 "%n", &generation, &more) != 1) return false;
-    end += more;
-  }
-  if (key[end] != '\0') return false;
+  char *inode_end, *birth_end, *end;
+  lc_file_id id = {.inode = strtoull(key, &inode_end, 10)};
+  if (inode_end == key || *inode_end != ':') return false;
+  id.birth_ns = strtoll(inode_end + 1, &birth_end, 10);
+  if (birth_end == inode_end + 1) return false;
+  end = birth_end;
+  unsigned long generation = *birth_end == ':' ? strtoul(birth_end + 1, &end, 10) : 0;
+  if (end == birth_end + 1 || *end != '\0' || generation > UINT32_MAX) return false;
   *ret_id = id;
-  *ret_generation = generation;
+  *ret_generation = (uint32_t)generation;
   return true;
 }
 

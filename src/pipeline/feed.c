@@ -14,6 +14,11 @@ lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor) {
   return feed;
 }
 
+bool lc_feed_shed(lc_feed *feed, uint32_t most) {
+  for (; feed->streams != NULL && most > 0; most--) lc_stream_unlink(feed->streams);
+  return feed->streams == NULL;
+}
+
 void lc_feed_destroy(lc_feed *feed) {
   while (feed->streams != NULL) lc_stream_unlink(feed->streams);
   lc_feed_unload(feed);
@@ -104,27 +109,26 @@ lc_stored_cursor *lc_known_cursor_of(lc_known *known, uint32_t sink_id, bool cre
   return &grown[known->n_cursors++].cursor;
 }
 
-static int load_cursor(void *arg, uint32_t sink_id, const lc_stored_cursor *cursor) {
-  lc_stored_cursor *ret = lc_known_cursor_of(arg, sink_id, true);
+typedef struct loading {
+  lc_feed *feed;
+  lc_known *known; /* whose cursors come */
+} loading;
+
+static int load_known(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns, uint32_t sink_id,
+                      const lc_stored_cursor *cursor) {
+  loading *self = arg;
+  if (self->known == NULL || self->known->id != id) self->known = add_known(self->feed, id, key, name, seen_ns);
+  if (self->known == NULL) return LC_ENOMEM;
+  if (cursor == NULL) return 0;
+  lc_stored_cursor *ret = lc_known_cursor_of(self->known, sink_id, true);
   if (ret == NULL) return LC_ENOMEM;
   *ret = *cursor;
   return 0;
 }
 
-static int load_source(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns) {
-  return add_known(arg, id, key, name, seen_ns) != NULL ? 0 : LC_ENOMEM;
-}
-
 int lc_feed_load(lc_feed *feed, lc_store *store, lc_error *error) {
-  int rc = lc_store_each_source(store, feed->monitor_id, load_source, feed, error);
-  if (rc != 0) return rc;
-  for (uint32_t i = 0; i < feed->known_buckets; i++) {
-    for (lc_known *known = feed->known[i]; known != NULL; known = known->next) {
-      rc = lc_store_each_cursor(store, known->id, load_cursor, known, error);
-      if (rc != 0) return rc;
-    }
-  }
-  return 0;
+  loading self = {.feed = feed};
+  return lc_store_each_known(store, feed->monitor_id, load_known, &self, error);
 }
 
 void lc_feed_unload(lc_feed *feed) {

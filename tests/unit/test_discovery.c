@@ -23,8 +23,11 @@ typedef struct watcher {
   lc_buf log;
   unsigned found, changed, gone, scanned, other;
   bool quiet; /* count only */
-  bool close_on_found;
+  bool close_on_found, close_on_changed;
   bool closed;
+  bool slow;               /* each file takes a while to be told of */
+  unsigned write_at;       /* how many are found when the last one of them is written to; 0: never */
+  unsigned found_at_write; /* how many were found when that was told */
 } watcher;
 
 static const char *short_path(const watcher *w, const char *path) {
@@ -42,13 +45,16 @@ static void on_found(void *arg, const lc_found *found) {
   w->found++;
   assert_true(found->inode != 0);
   if (!w->quiet) lc_buf_addf(&w->log, "found %s %u\n", short_path(w, found->path), (unsigned)found->size);
+  for (int64_t until = lc_clock_mono() + LC_MILLISECOND / 5; w->slow && lc_clock_mono() < until;) continue;
+  if (w->found == w->write_at) lc_test_write(w->test, short_path(w, found->path), "more", 4);
   if (w->close_on_found) lc_discovery_close(w->discovery, on_closed);
 }
 
 static void on_changed(void *arg, const char *path) {
   watcher *w = arg;
-  w->changed++;
+  if (w->changed++ == 0) w->found_at_write = w->found;
   if (!w->quiet) lc_buf_addf(&w->log, "changed %s\n", short_path(w, path));
+  if (w->close_on_changed) lc_discovery_close(w->discovery, on_closed);
 }
 
 static void on_gone(void *arg, const char *path, const char *to) {
@@ -109,8 +115,7 @@ typedef struct setup {
   int64_t sweep_ns;
 } setup;
 
-static void begin(watcher *w, void **state, const setup *how) {
-  *w = (watcher){.test = *state};
+static void create(watcher *w, const setup *how) {
   char paths[4][256];
   const char *absolute[4];
   lc_discovery_options options = {.paths = absolute,
@@ -126,12 +131,17 @@ static void begin(watcher *w, void **state, const setup *how) {
   while (options.n_exclude < 4 && how->exclude[options.n_exclude] != NULL) options.n_exclude++;
   lc_error error = {0};
   assert_int_equal(lc_discovery_create(&options, &w->test->loop, &events, w, &w->discovery, &error), 0);
+}
+
+static void begin(watcher *w, void **state, const setup *how) {
+  *w = (watcher){.test = *state};
+  create(w, how);
   lc_discovery_start(w->discovery);
   run_until(w, w->scanned > 0);
 }
 
 static void end(watcher *w) {
-  if (!w->close_on_found) lc_discovery_close(w->discovery, on_closed);
+  if (!w->close_on_found && !w->close_on_changed) lc_discovery_close(w->discovery, on_closed);
   run_until(w, w->closed);
   lc_buf_free(&w->log);
 }
@@ -454,6 +464,49 @@ static void test_many(void **state) {
   end(&w);
 }
 
+#define SLOW_FILES 320u
+
+static void begin_slowly(watcher *w) {
+  for (unsigned i = 0; i < SLOW_FILES; i++) {
+    char name[32];
+    (void)snprintf(name, sizeof name, "%u.log", i);
+    touch(w, name, "x");
+  }
+  w->slow = true;
+  w->write_at = 40;
+  create(w, &(setup){.paths = {"*.log"}});
+  lc_discovery_start(w->discovery);
+}
+
+/* What takes long to be told of does not hold the loop: other things happen in between. */
+static void test_turns(void **state) {
+  watcher w = {.test = *state};
+  begin_slowly(&w);
+  run_until(&w, w.changed > 0);
+  assert_in_range(w.found_at_write, w.write_at, SLOW_FILES / 2);
+  assert_int_equal(w.scanned, 0);
+  assert_int_equal(unlink(lc_test_path(w.test, "0.log")), 0);
+  touch(&w, "new.log", "x");
+  run_until(&w, w.scanned > 0);
+  expect_told(&w, "found new.log");
+  run_until(&w, !told(&w, "found 0.log") || told(&w, "gone 0.log"));
+  for (unsigned i = 1; i < SLOW_FILES; i++) {
+    char line[32];
+    (void)snprintf(line, sizeof line, "found %u.log", i);
+    assert_true(told(&w, line));
+  }
+  end(&w);
+}
+
+static void test_close_between_turns(void **state) {
+  watcher w = {.test = *state, .close_on_changed = true};
+  begin_slowly(&w);
+  run_until(&w, w.closed);
+  assert_in_range(w.found, w.write_at, SLOW_FILES / 2);
+  assert_int_equal(w.scanned, 0);
+  end(&w);
+}
+
 /* More than the kernel queues, while nobody reads it. */
 static void test_overflow(void **state) {
   watcher w = {.test = *state};
@@ -651,6 +704,8 @@ int main(void) {
                                      lc_test_case(test_aliases),
                                      lc_test_case(test_link_swap),
                                      lc_test_case(test_many),
+                                     lc_test_case(test_turns),
+                                     lc_test_case(test_close_between_turns),
                                      lc_test_case(test_overflow),
                                      lc_test_case(test_sweep),
                                      lc_test_case(test_no_descriptors),

@@ -61,6 +61,7 @@ static void apply(fixture *f, const lc_changes *changes, lc_store_safety safety)
 typedef struct seen {
   char text[4096];
   fixture *f;
+  uint64_t last; /* source */
 } seen;
 
 static void note(seen *s, const char *format, ...) {
@@ -83,6 +84,16 @@ static int each_source(void *arg, uint64_t id, const char *key, const char *name
   int rc = lc_store_each_cursor(s->f->store, id, each_cursor, s, NULL); /* a callback may read on */
   note(s, ";");
   return rc;
+}
+
+static int each_known(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns, uint32_t sink,
+                      const lc_stored_cursor *cursor) {
+  seen *s = arg;
+  if (s->last != id) {
+    note(s, "%s%llu=%s:%s@%lld", s->last != 0 ? ";" : "", (unsigned long long)id, key, name, (long long)seen_ns);
+  }
+  s->last = id;
+  return cursor != NULL ? each_cursor(arg, sink, cursor) : 0;
 }
 
 static int each_output(void *arg, const lc_stored_output *o) {
@@ -109,6 +120,10 @@ static void expect_sources(fixture *f, uint32_t monitor, const char *expected) {
   seen s = {.f = f};
   assert_int_equal(lc_store_each_source(f->store, monitor, each_source, &s, NULL), 0);
   assert_string_equal(s.text, expected);
+  seen known = {.f = f};
+  assert_int_equal(lc_store_each_known(f->store, monitor, each_known, &known, NULL), 0);
+  if (known.last != 0) note(&known, ";");
+  assert_string_equal(known.text, expected);
 }
 
 static void expect_outputs(fixture *f, uint32_t sink, const char *expected) {
@@ -174,6 +189,12 @@ static void test_sources_and_cursors(void **state) {
 
   lc_changes_clear(&c);
   assert_int_equal(lc_changes_source(&c, 2, 3, "key", "/new", 1), 0); /* the older one gives way */
+  assert_int_equal(lc_changes_source(&c, 4, 3, "key4", "/d", 1), 0);
+  assert_int_equal(lc_changes_cursor(&c, 4, 6, &cursor), 0);
+  apply(f, &c, LC_STORE_NORMAL);
+  expect_sources(f, 3, "2=key:/new@1;4=key4:/d@1(6 at 12 0 0,0);");
+  lc_changes_clear(&c);
+  assert_int_equal(lc_changes_forget_source(&c, 4), 0);
   apply(f, &c, LC_STORE_NORMAL);
   expect_sources(f, 3, "2=key:/new@1;");
   lc_changes_clear(&c);

@@ -64,6 +64,11 @@ static int see_cursor(void *arg, uint32_t sink, const lc_stored_cursor *cursor) 
   (void)sink;
   return same(arg, cursor->position);
 }
+static int see_known(void *arg, uint64_t id, const char *key, const char *name, int64_t seen_ns, uint32_t sink,
+                     const lc_stored_cursor *cursor) {
+  (void)arg, (void)id, (void)key, (void)name, (void)seen_ns, (void)sink, (void)cursor;
+  return 0;
+}
 static int see_output(void *arg, const lc_stored_output *output) { return same(arg, output->length); }
 static int see_count(void *arg, const char *key, uint64_t value) {
   (void)key;
@@ -188,6 +193,7 @@ static void test_other_schemas(void **state) {
   assert_int_equal(lc_store_each_output(store, 2, see_output, &t, &error), LC_ECORRUPT);
   assert_non_null(strstr(error.message, "move positions.db"));
   assert_int_equal(lc_store_each_cursor(store, 1, see_cursor, &t, &error), LC_ECORRUPT);
+  assert_int_equal(lc_store_each_known(store, 1, see_known, NULL, &error), LC_ECORRUPT);
   lc_store_close(store);
 }
 
