@@ -11,6 +11,7 @@
 
 The program is $LOGCAP, or build/logcap.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -42,6 +43,13 @@ def wait_until(condition, seconds=PATIENCE, what="the condition"):
         time.sleep(0.01)
 
 
+def links(pid):
+    """Where the descriptors of a process lead; those that it closes meanwhile are left out."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
 class Daemon:
     """A running `logcap run`; its standard error is kept in a file."""
 
@@ -50,8 +58,8 @@ class Daemon:
 
     def log(self):
         """logcap's own log lines, parsed."""
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        lines = self.log_path.read_text(errors="replace").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
     def text(self):
         return self.log_path.read_text(errors="replace")

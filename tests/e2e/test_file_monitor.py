@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import PATIENCE, wait_until
+from conftest import PATIENCE, links, wait_until
 
 PIPELINE = '''
 logcap.pipeline {
@@ -27,7 +27,7 @@ def output(lc):
     return lc.read("out.log") if lc.path("out.log").exists() else b""
 
 
-def wait_output(lc, content, seconds=15.0):
+def wait_output(lc, content, seconds=PATIENCE):
     data = content.encode() if isinstance(content, str) else content
     wait_until(lambda: output(lc) == data, seconds, f"the output {data[-200:]!r}; it is {output(lc)[-200:]!r}")
 
@@ -314,8 +314,7 @@ def test_max_open_files(lc):
         lc.write(f"in/{n}.log", f"{n}\n")
     daemon = lc.start()
     wait_lines(lc, 200)
-    held = [os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")]
-    assert len([path for path in held if path.startswith(str(lc.path("in")) + "/")]) <= 5
+    assert len([path for path in links(daemon.process.pid) if path.startswith(str(lc.path("in")) + "/")]) <= 5
     lc.finish(daemon)
 
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from conftest import wait_until
+from conftest import links, wait_until
 from test_file_monitor import follow, numbered, output, wait_lines, wait_output
 
 STALLED = '''
@@ -151,9 +151,7 @@ def test_a_deleted_file_frees_the_disk(lc):
     lc.path("in/a.log").unlink()
 
     def held():
-        links = (os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}") for fd in daemon.descriptors()
-                 if os.path.lexists(f"/proc/{daemon.process.pid}/fd/{fd}"))
-        return [link for link in links if "(deleted)" in link]
+        return [link for link in links(daemon.process.pid) if "(deleted)" in link]
     wait_until(lambda: not held() and stats(lc)["files"] == 0, what=f"no descriptor; {held()}")
     lc.finish(daemon)
 

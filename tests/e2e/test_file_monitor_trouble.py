@@ -156,7 +156,11 @@ def test_groups_of_files_do_not_mix_and_end_with_their_file(lc):
     for n in range(5):
         for name in "ab":
             lc.append(f"in/{name}.log", f"S{name}\n" if n == 0 else f" {name}{n}\n")
-    wait_until(lambda: stats(lc)["files"] == 2)
+
+    def all_were_opened():
+        figures = stats(lc)
+        return figures["files"] == 2 and figures["waiting"] == figures["jobs_running"] == 0
+    wait_until(all_were_opened)
     lc.path("in/a.log").rename(lc.path("in/a.log.1"))  # outside of the pattern
     lc.path("in/b.log").unlink()
     wait_lines(lc, 2)

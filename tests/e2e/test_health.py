@@ -243,8 +243,11 @@ def test_alert_is_told_once_to_everybody(lc, hook):
     assert [line.split()[:3] for line in printed] == [["1", "descriptors", "raised"], ["2", "descriptors", "cleared"]]
     failures = [line["error"] for line in daemon.log() if line["message"] == "a function given to on_alert failed"]
     assert len(failures) == 2 and "pipeline.lua:6: a mistake" in failures[0]
-    webhook = next(res for res in admin.json("/resources")["resources"] if res["kind"] == "webhook")
-    assert (webhook["stats"]["sent"], webhook["stats"]["lost"], webhook["errors"]) == (2, 0, 1)
+
+    def counts():
+        webhook = next(res for res in admin.json("/resources")["resources"] if res["kind"] == "webhook")
+        return webhook["stats"]["sent"], webhook["stats"]["lost"], webhook["errors"]
+    wait_until(lambda: counts() == (2, 0, 1), what="the answer to the last one")
     assert "secret" not in daemon.text() + admin.get("/resources").text + admin.get("/metrics").text
     lc.finish(daemon)
 
@@ -291,8 +294,8 @@ def test_figures_are_logged(lc):
     line = daemon.wait_log("process")
     assert line["component"] == "resources" and line["threads"] >= 1 and line["descriptors"] > 5
     assert line["resident_bytes"] > 1 << 20 and line["lua_bytes"] > 1000
-    holders = [line for line in daemon.log() if line["message"] == "holds"]
-    assert any(line["kind"] == "control" and line["descriptors"] == 1 for line in holders)
+    wait_until(lambda: any(line["message"] == "holds" and line["kind"] == "control" and line["descriptors"] == 1
+                           for line in daemon.log()), what="what the control socket holds")
     lc.finish(daemon)
 
 

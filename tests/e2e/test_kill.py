@@ -83,7 +83,10 @@ def look(lc, writer):
     """Asks for the positions: which input logcap knows, and which rotated ones it has read. Deletes those that are saved
     under their new name as read to their end by all sinks; returns how many."""
     rotation = writer.rotations
-    inode = os.stat(writer.folder / "app.log").st_ino
+    try:
+        inode = os.stat(writer.folder / "app.log").st_ino
+    except FileNotFoundError:  # it is being rotated
+        return 0
     done = lc.call("positions", "--json")
     if done.returncode != 0:
         return 0

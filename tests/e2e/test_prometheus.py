@@ -25,7 +25,7 @@ PIPELINE = '''
 '''
 
 CONFIG = '''
-global: {{ scrape_interval: 200ms, evaluation_interval: 200ms, scrape_timeout: 200ms }}
+global: {{ scrape_interval: 1s, evaluation_interval: 200ms, scrape_timeout: 1s }}
 rule_files: ["{rules}"]
 scrape_configs:
   - job_name: logcap

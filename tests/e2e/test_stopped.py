@@ -156,7 +156,7 @@ class Chaos:
 
     def stop(self):
         self.mend()
-        assert self.daemon.stop(8) in (0, 1)
+        assert self.daemon.stop() in (0, 1)
         self.again()
 
     def store(self):
@@ -224,7 +224,7 @@ def test_whatever_is_closed_reloaded_killed_and_stopped(lc, seed):
         writer.join()
     lc.pipeline(generation())
     chaos.mend()
-    assert chaos.daemon.stop(8) in (0, 1)
+    assert chaos.daemon.stop() in (0, 1)
     lc.once()
     a, b, c = writers
     assert_once(lc, "a.log", [a], chaos.done)

@@ -13,7 +13,7 @@ import termios
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import links, wait_until
 
 PIPELINE = """
 logcap.pipeline {
@@ -202,8 +202,7 @@ def test_a_daemon_that_hangs_does_not_keep_q_from_working(running, terminal):
     top.wait_for(r"shop  running")
     running.process.send_signal(signal.SIGSTOP)
     try:
-        fds = f"/proc/{top.process.pid}/fd"
-        wait_until(lambda: any(os.readlink(f"{fds}/{fd}").startswith("socket:") for fd in os.listdir(fds)))
+        wait_until(lambda: any(link.startswith("socket:") for link in links(top.process.pid)))
         top.press("q")
         assert top.ended() == 0
     finally:

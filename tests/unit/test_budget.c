@@ -35,7 +35,7 @@ static int64_t interrupt(lc_test *test, const char *body, int64_t limit_ns) {
   int64_t took = lc_test_cpu() - began;
   assert_int_equal(b.batch->n_dead, 1);
   expect_dead(&b, 1, "test.lua:");
-  expect_dead(&b, 1, "this record has been in hand for 0.");
+  expect_dead(&b, 1, "this record has been in hand for ");
   assert_int_equal(b.batch->records[0].n_fields, 1);
   assert_int_equal(b.batch->records[1].n_fields, 0);
   assert_int_equal(b.batch->records[2].n_fields, 1);
@@ -120,7 +120,7 @@ static void test_state_that_is_not_the_owner(void **state) {
     assert_int_equal(lc_lua_bench_run(&b, b.stage, NULL), 0);
     took = lc_test_cpu() - began;
     assert_int_equal(b.batch->n_dead, 1);
-    expect_dead(&b, 1, "in hand for 0.");
+    expect_dead(&b, 1, "in hand for ");
   }
   assert_true(took >= 60 * LC_MILLISECOND && took <= 110 * LC_MILLISECOND);
   lc_lua_bench_end(&owner);
@@ -145,7 +145,7 @@ static void test_any_call(void **state) {
   for (int i = 0; i < 3; i++) {
     assert_int_not_equal(call(b.state, "\nlocal n = 0 while true do n = n + 1 end", LC_BUDGET_CALL,
                               50 * LC_MILLISECOND, &error), 0);
-    assert_non_null(strstr(error.message, "call.lua:2: this call has taken 0.0"));
+    assert_non_null(strstr(error.message, "call.lua:2: this call has taken "));
     assert_int_equal(call(b.state, "for i = 1, 100 do tostring(i) end", LC_BUDGET_CALL, LC_SECOND, &error), 0);
   }
   lc_lua_bench_end(&b);
@@ -176,7 +176,7 @@ static void test_nested_calls(void **state) {
                         LC_BUDGET_CALL, 500 * LC_MILLISECOND, &error), 0);
   assert_int_not_equal(call(b.state, "while true do nested(function() while true do end end) end", LC_BUDGET_CALL,
                             200 * LC_MILLISECOND, &error), 0);
-  assert_non_null(strstr(error.message, "this call has taken 0.2"));
+  assert_non_null(strstr(error.message, "this call has taken "));
   lc_lua_bench_end(&b);
 }
 

@@ -96,7 +96,8 @@ static void expect_stopped(lc_test *test, const char *text, const char *expected
 }
 
 static void test_endless_files_are_stopped(void **state) {
-  expect_stopped(*state, "local n = 0\nwhile true do\n  n = n + 1\nend\n", "it has been loading for 0.05 s, longer than 0.05 s");
+  expect_stopped(*state, "local n = 0\nwhile true do\n  n = n + 1\nend\n", "it has been loading for 0.");
+  expect_stopped(*state, "while true do end\n", " s, longer than 0.05 s");
   expect_stopped(*state, "\nfor i = 1, 1e300 do end\n", "endless.lua:2: it has been loading");
   expect_stopped(*state, "coroutine.wrap(function() while true do end end)()", "endless.lua:1: it has been loading");
 }

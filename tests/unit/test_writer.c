@@ -87,6 +87,8 @@ static void offer(gated *self, char option, lc_fit fit) {
 
 static bool is_inside(run *r) { return sem_trywait(&((gated *)r)->gate->entered) == 0; }
 
+static bool is_settled(run *r) { return r->engine->pipelines[0]->edges[0]->in_flight == 0; }
+
 static bool is_inside_lent(run *r) {
   return r->engine->pipelines[0]->lent != NULL && sem_trywait(&((gated *)r)->gate->entered) == 0;
 }
@@ -134,6 +136,7 @@ static void test_waits_for_the_borrower(void **state) {
   double_monitor_jobs(self.run.monitor, 1);
   run_start(&self.run, 0);
   run_until(&self.run, is_inside); /* the first one, through the queue: the source is live from now on */
+  run_until(&self.run, is_settled);
   self.gate->shut = true;
   double_monitor_train(self.run.monitor, 1, 1); /* the second job refills once: two deliveries on the spot */
   double_monitor_jobs(self.run.monitor, UINT32_MAX);
