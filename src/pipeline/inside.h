@@ -122,7 +122,6 @@ struct lc_feed {
   uint32_t n_known, known_buckets;
   bool started, stop_asked, stopped, finished;
   bool leaving; /* no generation names it any more */
-  bool over;    /* all of it is saved: those that waited for it went on, and it is being freed */
   bool kept;    /* while a reload is prepared: the new generation names it */
 };
 
@@ -306,8 +305,6 @@ bool lc_engine_uncommitted(const lc_engine *engine);
 lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor);
 /* Lets go of its streams and its monitor, of which nothing is under way any more. */
 void lc_feed_destroy(lc_feed *feed);
-/* The first of it: lets go of so many streams. True: none is left. */
-bool lc_feed_shed(lc_feed *feed, uint32_t most);
 lc_known *lc_feed_known(const lc_feed *feed, const char *key);
 lc_stored_cursor *lc_known_cursor_of(lc_known *known, uint32_t sink_id, bool create);
 void lc_known_update(lc_known *known, const lc_stream *stream); /* its cursors, as they are now */

@@ -12,7 +12,6 @@
 
 #define DRAIN_MS 30000u
 #define REAP_EVERY_MS 2u
-#define SHED_MOST 1000u /* streams that are freed at once: the loop has other things to do */
 #define GONE_MOST 64u /* ledgers of edges that gave something up; the store has all of them */
 
 static void on_reap(uv_timer_t *timer) { lc_engine_reap(timer->data); }
@@ -84,20 +83,17 @@ static void start_successors(lc_engine *engine, const lc_feed *gone) {
 
 /* Returns true when it is gone. */
 static bool reap_feed(lc_feed *feed) {
-  if (!feed->leaving || !feed->stopped || feed->after != NULL) return false;
-  if (!feed->over && !streams_saved(feed)) return false;
+  if (!feed->leaving || !feed->stopped || feed->after != NULL || !streams_saved(feed)) return false;
   lc_resource *res = &feed->monitor->resource;
   if (lc_resource_state_of(res) != LC_RES_CLOSED) {
     lc_resource_close(res);
     return false;
   }
   lc_pipeline *pipeline = feed->pipeline;
-  feed->over = true;
-  start_successors(pipeline->engine, feed); /* also of a reload that came meanwhile */
-  if (!lc_feed_shed(feed, SHED_MOST)) return false;
   uint32_t f = 0;
   while (pipeline->feeds[f] != feed) f++;
   pipeline->feeds[f] = pipeline->feeds[--pipeline->n_feeds];
+  start_successors(pipeline->engine, feed);
   lc_feed_destroy(feed);
   return true;
 }
