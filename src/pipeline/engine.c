@@ -378,6 +378,10 @@ static void on_idle(uv_idle_t *idle) {
 void lc_engine_destroy(lc_engine *engine) {
   if (engine == NULL) return;
   for (uint32_t p = 0; p < engine->n_pipelines; p++) lc_pipeline_release(engine->pipelines[p]);
+  for (lc_feed *feed = engine->spent, *next; feed != NULL; feed = next) {
+    next = feed->next_spent;
+    lc_feed_destroy(feed);
+  }
   for (uint32_t i = 0; i < engine->n_closing; i++) lc_resource_release(engine->closing[i]);
   free(engine->closing);
   lc_engine_forget_gone(engine, NULL);

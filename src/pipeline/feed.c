@@ -14,6 +14,11 @@ lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor) {
   return feed;
 }
 
+bool lc_feed_shed(lc_feed *feed, uint32_t most) {
+  for (; feed->streams != NULL && most > 0; most--) lc_stream_unlink(feed->streams);
+  return feed->streams == NULL;
+}
+
 void lc_feed_destroy(lc_feed *feed) {
   while (feed->streams != NULL) lc_stream_unlink(feed->streams);
   lc_feed_unload(feed);

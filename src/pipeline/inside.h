@@ -123,6 +123,7 @@ struct lc_feed {
   bool started, stop_asked, stopped, finished;
   bool leaving; /* no generation names it any more */
   bool kept;    /* while a reload is prepared: the new generation names it */
+  lc_feed *next_spent; /* engine->spent */
 };
 
 /* A row to be deleted with the next commit. */
@@ -203,6 +204,7 @@ struct lc_engine {
   uint32_t n_sinks;
   lc_resource **closing; /* counted: sinks that left, until they are closed; owned */
   uint32_t n_closing;
+  lc_feed *spent; /* owned; no pipeline has them any more, and their thousands of streams are freed in turns */
   bool leaving; /* something drains: lc_engine_reap looks at it */
   bool expects; /* a reload makes pipelines that had stopped leave, and has not brought the new ones yet */
   lc_gone *gone; /* owned; one per edge that gave something up, at most so many as leave.c says */
@@ -305,6 +307,8 @@ bool lc_engine_uncommitted(const lc_engine *engine);
 lc_feed *lc_feed_create(lc_pipeline *pipeline, lc_monitor *monitor);
 /* Lets go of its streams and its monitor, of which nothing is under way any more. */
 void lc_feed_destroy(lc_feed *feed);
+/* The first of it: lets go of so many streams. True: none is left. */
+bool lc_feed_shed(lc_feed *feed, uint32_t most);
 lc_known *lc_feed_known(const lc_feed *feed, const char *key);
 lc_stored_cursor *lc_known_cursor_of(lc_known *known, uint32_t sink_id, bool create);
 void lc_known_update(lc_known *known, const lc_stream *stream); /* its cursors, as they are now */

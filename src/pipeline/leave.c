@@ -12,6 +12,7 @@
 
 #define DRAIN_MS 30000u
 #define REAP_EVERY_MS 2u
+#define SHED_MOST 1000u /* streams that are freed at once: the loop has other things to do */
 #define GONE_MOST 64u /* ledgers of edges that gave something up; the store has all of them */
 
 static void on_reap(uv_timer_t *timer) { lc_engine_reap(timer->data); }
@@ -94,8 +95,16 @@ static bool reap_feed(lc_feed *feed) {
   while (pipeline->feeds[f] != feed) f++;
   pipeline->feeds[f] = pipeline->feeds[--pipeline->n_feeds];
   start_successors(pipeline->engine, feed);
-  lc_feed_destroy(feed);
+  feed->next_spent = pipeline->engine->spent;
+  pipeline->engine->spent = feed;
   return true;
+}
+
+static void free_spent(lc_engine *engine) {
+  lc_feed *feed = engine->spent;
+  if (feed == NULL || !lc_feed_shed(feed, SHED_MOST)) return;
+  engine->spent = feed->next_spent;
+  lc_feed_destroy(feed);
 }
 
 /* --- edges --- */
@@ -365,6 +374,7 @@ static bool reap_pipeline(lc_engine *engine, uint32_t index, bool *ret_left) {
 void lc_engine_reap(lc_engine *engine) {
   bool left = false;
   if (!engine->leaving || engine->phase != LC_ENGINE_RUNS) return;
+  free_spent(engine);
   for (uint32_t p = 0; p < engine->n_pipelines;) p += !reap_pipeline(engine, p, &left);
   for (uint32_t i = 0; i < engine->n_closing;) {
     lc_resource *res = engine->closing[i];
@@ -375,6 +385,6 @@ void lc_engine_reap(lc_engine *engine) {
     engine->closing[i] = engine->closing[--engine->n_closing];
     lc_resource_release(res);
   }
-  engine->leaving = left || engine->n_closing > 0;
+  engine->leaving = left || engine->n_closing > 0 || engine->spent != NULL;
   if (!engine->leaving) uv_timer_stop(&engine->reap_timer);
 }
